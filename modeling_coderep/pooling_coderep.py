@@ -1,0 +1,40 @@
+"""Pooling: from the states of a document's tokens to one embedding.
+
+Shape suffixes: B = documents, T = tokens, D = hidden units. A mask is 1 at real tokens, 0 at padding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import Tensor
+
+
+def _without_padding(hidden_BTD: Tensor, mask_BT: Tensor) -> Tensor:
+    # Padding may hold NaN (an attention row with nothing to attend to), and NaN * 0 is NaN.
+    return hidden_BTD.masked_fill(~mask_BT.bool().unsqueeze(-1), 0.0)
+
+
+def mean_pool(hidden_BTD: Tensor, mask_BT: Tensor) -> Tensor:
+    """Average over real tokens, giving pooled_BD. A row without real tokens gives zeros."""
+    count_B1 = mask_BT.sum(dim=1, keepdim=True).clamp(min=1).to(hidden_BTD.dtype)
+    return _without_padding(hidden_BTD, mask_BT).sum(dim=1) / count_B1
+
+
+def cls_pool(hidden_BTD: Tensor, mask_BT: Tensor) -> Tensor:
+    """State of the first real token, giving pooled_BD. A row without real tokens gives zeros."""
+    first_B11 = mask_BT.bool().int().argmax(dim=1).view(-1, 1, 1)
+    hidden_BTD = _without_padding(hidden_BTD, mask_BT)
+    return hidden_BTD.gather(1, first_B11.expand(-1, 1, hidden_BTD.shape[-1])).squeeze(1)
+
+
+def last_pool(hidden_BTD: Tensor, mask_BT: Tensor) -> Tensor:
+    """State of the last real token (EOS), giving pooled_BD. A row without real tokens gives zeros."""
+    return cls_pool(hidden_BTD.flip(1), mask_BT.flip(1))
+
+
+POOLERS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "mean": mean_pool,
+    "cls": cls_pool,
+    "last": last_pool,
+}
