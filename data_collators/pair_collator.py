@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -78,8 +79,10 @@ class PairCollator:
         }
 
     def _code(self, feature: Mapping[str, Any]) -> str:
-        rng = np.random.default_rng(feature.get("draw", (0,)))
-        return feature["code_body"] if feature["code_body"] and rng.random() < self.hard_positive_rate else feature["code"]
+        # Without a `draw`, the pair itself is the seed: the choice is the same in every epoch.
+        rng = np.random.default_rng(feature.get("draw") or zlib.crc32(feature["code"].encode("utf-8", "replace")))
+        use_body = feature["code_body"] and rng.random() < self.hard_positive_rate
+        return feature["code_body"] if use_body else feature["code"]
 
     def _tokenize(self, side: str, texts: list[str], max_length: int) -> dict[str, Tensor]:
         batch = self.tokenizer(

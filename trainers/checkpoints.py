@@ -1,0 +1,68 @@
+"""Checkpoints: which one is complete, and models saved whole or not at all."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+from transformers import (
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
+
+from data_collators.builders.store import new_folder
+
+COMPLETE = "complete"  # written into a training checkpoint after everything else
+CONFIG = "config.json"
+_CHECKPOINT = re.compile(r"checkpoint-(\d+)")
+
+
+class MarkComplete(TrainerCallback):
+    """Marks each training checkpoint once it is written, so that a torn one is never resumed from."""
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Called by the Trainer after the last file of a checkpoint."""
+        if state.is_world_process_zero:
+            Path(args.output_dir, f"checkpoint-{state.global_step}", COMPLETE).touch()
+
+
+def last_complete_checkpoint(output_dir: str | Path) -> Path | None:
+    """The newest complete training checkpoint, None if there is none; torn ones are removed."""
+    found: dict[int, Path] = {}
+    for path in Path(output_dir).glob("checkpoint-*"):
+        match = _CHECKPOINT.fullmatch(path.name)
+        if match and (path / COMPLETE).is_file():
+            found[int(match.group(1))] = path
+        elif match:
+            shutil.rmtree(path)
+    return found[max(found)] if found else None
+
+
+def save_model(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: str | Path, overwrite: bool = True
+) -> None:
+    """Write model and tokenizer as one folder, whole or not at all."""
+    with new_folder(folder, CONFIG, overwrite) as partial:
+        model.save_pretrained(partial)
+        tokenizer.save_pretrained(partial)
+
+
+def check_checkpoint(path: str | Path) -> str:
+    """The path of a checkpoint folder, or the id of a repo on the Hub, as a string.
+
+    Raises:
+        FileNotFoundError: The path exists but is no checkpoint, or cannot be a repo id either.
+    """
+    folder = Path(path)
+    if folder.is_dir():
+        if not (folder / CONFIG).is_file():
+            raise FileNotFoundError(f"{str(path)!r} is not a checkpoint: it has no {CONFIG}. Name a saved model's folder.")
+    elif folder.exists() or not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", str(path)) or str(path).startswith("."):
+        raise FileNotFoundError(f"checkpoint {str(path)!r} is not a folder. Name a saved model's folder or a Hub repo id.")
+    return str(path)

@@ -1,0 +1,76 @@
+"""Stage 1: masked language modelling mixed with identifier deobfuscation, on HF's Trainer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import AutoModelForMaskedLM, Trainer
+
+from data_collators import MixedMaskingCollator, PackedDocuments
+from data_collators.builders.store import load_split
+
+from .arguments import MlmArguments, parse_arguments, usage
+from .stage import load_model, load_tokenizer, recipe_of, require_data, train_and_save
+
+
+class MlmTrainer(Trainer):
+    """HF's Trainer for stage 1. The loss is the model's own; a checkpoint is refused when the loss is not a number."""
+
+    def compute_loss(
+        self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, **kwargs: Any
+    ) -> torch.Tensor | tuple[torch.Tensor, Any]:
+        """The model's masked-LM loss.
+
+        Raises:
+            FloatingPointError: The loss is NaN or infinite.
+        """
+        loss, outputs = super().compute_loss(model, inputs, return_outputs=True, **kwargs)
+        if not torch.isfinite(loss):
+            raise FloatingPointError(
+                f"the loss became {loss.item()} at step {self.state.global_step}. Lower the learning rate, "
+                "raise warmup_steps or check the data; the last checkpoint is intact."
+            )
+        return (loss, outputs) if return_outputs else loss
+
+
+def train_mlm(args: MlmArguments) -> Path:
+    """Run stage 1; returns the folder of the trained model.
+
+    Raises:
+        ValueError: Arguments contradict each other or the data.
+        FileNotFoundError: Data, tokenizer or model does not exist.
+    """
+    data, tokenizer = require_data(args), load_tokenizer(args)
+    rows = PackedDocuments(load_split(data, "train"), args.max_length, args.seed)
+    collator = MixedMaskingCollator(
+        tokenizer,
+        objective=args.objective,
+        dobf_probability=args.dobf_probability,
+        mlm_rate=args.mlm_rate,
+        identifier_share=args.identifier_share,
+        mask_share=args.mask_share,
+        random_share=args.random_share,
+        seed=args.seed,
+    )
+    model = load_model(AutoModelForMaskedLM, args, tokenizer)
+    longest = model.config.max_position_embeddings
+    if args.max_length > longest:
+        raise ValueError(f"max_length={args.max_length} exceeds the model's max_position_embeddings={longest}.")
+    trainer = MlmTrainer(model=model, args=args, data_collator=collator, train_dataset=rows)
+
+    def tokens() -> int:
+        return trainer.state.global_step * args.train_batch_size * args.gradient_accumulation_steps * args.max_length
+
+    return train_and_save("stage 1", trainer, tokenizer, recipe_of(args), tokens)
+
+
+def main(argv: list[str]) -> int:
+    """`coderep train mlm`."""
+    if {"-h", "--help"} & set(argv):
+        print(usage(MlmArguments, "mlm"))  # noqa: T201
+        return 0
+    print(train_mlm(parse_arguments(MlmArguments, "mlm", argv)))  # noqa: T201
+    return 0
