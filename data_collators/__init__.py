@@ -1,15 +1,30 @@
-"""From source code to rows to batches. Knows nothing of the model."""
+"""From source code to rows to batches. Knows nothing of the model.
+
+Names are imported on first use, so that what needs only files or rows (cards, the command line) stays light.
+"""
 
 from __future__ import annotations
 
-from .languages import LANGUAGES as LANGUAGES
-from .mixed_masking import MixedMaskingCollator as MixedMaskingCollator
-from .packing import PackedDocuments as PackedDocuments
-from .pair_collator import PairCollator as PairCollator
-from .pair_collator import Pairs as Pairs
-from .parsing import functions as functions
-from .parsing import identifiers as identifiers
-from .rows import PairRow as PairRow
-from .rows import SourceFile as SourceFile
-from .rows import Stage1Row as Stage1Row
-from .tokenization import train_tokenizer as train_tokenizer
+import importlib
+from typing import Any
+
+_EXPORTS = {
+    "LANGUAGES": "languages",
+    "MixedMaskingCollator": "mixed_masking",
+    "PackedDocuments": "packing",
+    "PairCollator": "pair_collator",
+    "Pairs": "pair_collator",
+    "PairRow": "rows",
+    "SourceFile": "rows",
+    "Stage1Row": "rows",
+    "functions": "parsing",
+    "identifiers": "parsing",
+    "train_tokenizer": "tokenization",
+}
+__all__ = list(_EXPORTS)
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - any public name
+    if name in _EXPORTS:
+        return getattr(importlib.import_module(f"{__name__}.{_EXPORTS[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -2,7 +2,8 @@
 
 The pre-tokenizer splits wherever a name begins or ends, and a name takes one blank before it along (`x = name` gives
 `x`, ` =`, ` name`). So cutting a text at its identifiers, as stage 1 must, gives the very tokens that the plain text
-gives: training and use see the same input. Digits stand alone, so numbers share tokens.
+gives: training and use see the same input. Inside names it splits at underscores and case changes (`read_csvFile` gives
+`read`, `_`, `csv`, `File`), so that names and prose share tokens. Digits stand alone, so numbers share tokens too.
 """
 
 from __future__ import annotations
@@ -17,8 +18,12 @@ from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 from .parsing import Identifier
 
 EOS, MASK, PAD = "<|endoftext|>", "<mask>", "<pad>"
-# Words with a blank before them; one digit; runs of other signs; blanks up to the one that a word takes.
-SPLIT_PATTERN = r" ?[\p{L}\p{M}_]+| ?\p{N}| ?[^\s\p{L}\p{M}\p{N}_]+|\s+(?= \S)|\s+"
+# Words as people write them in names (`read`, `File`, `HTTP`) with a blank before them; underscores; one digit; runs of
+# other signs; blanks up to the one that a word takes.
+SPLIT_PATTERN = (
+    r" ?(?:\p{Lu}?[\p{Ll}\p{Lt}\p{Lm}\p{Lo}\p{M}]+|\p{Lu}+(?!\p{Ll}))"
+    r"| ?_+| ?\p{N}| ?[^\s\p{L}\p{M}\p{N}_]+|\s+(?= \S)|\s+"
+)
 
 
 def train_tokenizer(

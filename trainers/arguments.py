@@ -147,6 +147,8 @@ def _coerce(name: str, value: Any, hint: Any, where: str) -> Any:  # noqa: ANN40
     kinds = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
     if value is None or bool in kinds and isinstance(value, bool):
         return value
+    if value is False and any(kind is str or isinstance(kind, type) and issubclass(kind, Enum) for kind in kinds):
+        return "no"  # YAML reads a bare `no` as false
     numeric = isinstance(value, (int, float, str)) and not isinstance(value, bool)
     for kind in (int, float):
         if kind in kinds and numeric:
@@ -159,5 +161,7 @@ def _coerce(name: str, value: Any, hint: Any, where: str) -> Any:  # noqa: ANN40
     plain = [kind for kind in kinds if isinstance(kind, type)]
     if len(plain) != len(kinds) or isinstance(value, tuple(plain)) or any(issubclass(kind, Enum) for kind in plain):
         return value
+    if str in kinds and numeric:
+        return str(value)
     wanted = " or ".join(kind.__name__ for kind in plain if kind is not type(None))
     raise ValueError(f"{name} in {where} must be {wanted}, got {value!r}.")

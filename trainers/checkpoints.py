@@ -16,7 +16,7 @@ from transformers import (
     TrainingArguments,
 )
 
-from data_collators.builders.store import new_folder
+from data_collators.files import new_folder
 
 COMPLETE = "complete"  # written into a training checkpoint after everything else
 CONFIG = "config.json"

@@ -1,24 +1,43 @@
-"""Plain progress lines for long work that nobody watches on a terminal."""
+"""Progress of long work: bars on a terminal, plain lines where nobody watches."""
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
 from typing import Any
 
 import datasets
 import transformers
-from transformers import PrinterCallback, ProgressCallback, Trainer, TrainerCallback, TrainerControl, TrainerState
-from transformers import TrainingArguments
+from transformers import (
+    PrinterCallback,
+    ProgressCallback,
+    Trainer,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
+
+LOGGER = logging.getLogger("coderep")
+
+
+class _StandardError(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        print(self.format(record), file=sys.stderr, flush=True)  # noqa: T201
 
 
 def say(line: str) -> None:
-    """A line for people, on standard error; standard output is for results."""
-    print(line, file=sys.stderr, flush=True)  # noqa: T201
+    """A line for people, on standard error and in any log file; standard output is for results."""
+    if not LOGGER.handlers:
+        LOGGER.addHandler(_StandardError())
+        LOGGER.setLevel(logging.INFO)
+        LOGGER.propagate = False
+    LOGGER.info(line)
 
 
 class ProgressLines(TrainerCallback):
-    """One line for each logging step: step, loss, rate and time left."""
+    """One line for each logging step: step, loss, rate and time left. With a terminal, only to log files."""
 
     def __init__(self, label: str) -> None:
         self.label = label
@@ -47,16 +66,16 @@ class ProgressLines(TrainerCallback):
 
 
 def quiet_bars() -> None:
-    """Keep the libraries' bars out of logs that nobody watches."""
-    if not sys.stderr.isatty():
-        transformers.utils.logging.disable_progress_bar()
-        datasets.disable_progress_bars()
+    """Keep the libraries' bars and notes out of logs that nobody watches."""
+    transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+    datasets.disable_progress_bars()
 
 
 def show_progress(trainer: Trainer, label: str) -> None:
-    """A bar on a terminal, lines elsewhere."""
+    """Lines of step, loss, rate and time left; on a terminal also the Trainer's bar."""
     quiet_bars()
+    trainer.remove_callback(PrinterCallback)
     if not sys.stderr.isatty():
         trainer.remove_callback(ProgressCallback)
-        trainer.remove_callback(PrinterCallback)
-        trainer.add_callback(ProgressLines(label))
+    trainer.add_callback(ProgressLines(label))

@@ -9,7 +9,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from data_collators.builders.store import write_json
+from data_collators.files import write_json
 
 RECORDED_PACKAGES = ("torch", "transformers", "tokenizers", "datasets", "accelerate", "tree-sitter", "tree-sitter-python")
 

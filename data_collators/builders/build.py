@@ -19,7 +19,8 @@ from ..tokenization import train_tokenizer
 from .pairs import PairExtractor, PairOptions
 from .sources import SPLITS, FileReport, SourceOptions, iter_sources, split_of
 from .stage1 import Stage1Extractor
-from .store import STATS, ShardWriter, new_folder, write_json
+from ..files import new_folder, write_json
+from .store import STATS, ShardWriter
 
 Extract = Callable[[SourceFile], tuple[list[Any], Counter[str]]]
 

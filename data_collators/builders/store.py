@@ -1,15 +1,8 @@
-"""Data sets on disk: Parquet shards a split, stats.json beside them, all written under a temporary name first.
-
-`datasets.load_dataset(folder)` reads them.
-"""
+"""Data sets on disk: Parquet shards a split, stats.json beside them. `datasets.load_dataset(folder)` reads them."""
 
 from __future__ import annotations
 
 import json
-import os
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -20,47 +13,6 @@ import pyarrow.parquet as pq
 from ..rows import columns
 
 STATS = "stats.json"
-
-
-@contextmanager
-def new_folder(path: str | Path, marker: str, overwrite: bool = False) -> Iterator[Path]:
-    """A folder to fill under a temporary name, renamed to `path` when the block ends well and removed when not.
-
-    An existing folder is replaced only with `overwrite`, and only if it holds the file `marker`, which every result of
-    this kind does.
-
-    Raises:
-        FileExistsError: `path` exists and may not be replaced.
-    """
-    path = Path(path)
-    if path.exists() and not (path.is_dir() and not any(path.iterdir())):
-        if not (path / marker).is_file():
-            raise FileExistsError(f"output {str(path)!r} holds something else (no {marker}). Name another folder.")
-        if not overwrite:
-            raise FileExistsError(f"output {str(path)!r} exists already. Name another folder or add --overwrite.")
-    partial = path.parent / f".{path.name}.partial"
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    try:
-        yield partial
-        if path.exists():
-            shutil.rmtree(path)
-        os.replace(partial, path)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
-
-
-def write_json(path: str | Path, record: dict[str, Any]) -> None:
-    """Write a record under a temporary name, then rename."""
-    path = Path(path)
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        partial.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        os.replace(partial, path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
 
 
 class ShardWriter:

@@ -1,0 +1,131 @@
+"""coderep: code representation learning with Hugging Face. The front door: version, public names, commands.
+
+`import coderep` registers the model classes with transformers' Auto classes. The command line imports a command's
+module only when the command is run.
+"""
+
+from __future__ import annotations
+
+import errno
+import importlib
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+__version__ = "0.1.0"
+
+# Public name -> module that defines it; imported on first use.
+_EXPORTS = {
+    "CodeRepConfig": "modeling_coderep",
+    "CodeRepModel": "modeling_coderep",
+    "CodeRepForMaskedLM": "modeling_coderep",
+    "CodeRepForSequenceClassification": "modeling_coderep",
+    "LANGUAGES": "data_collators",
+    "MixedMaskingCollator": "data_collators",
+    "PackedDocuments": "data_collators",
+    "PairCollator": "data_collators",
+    "Pairs": "data_collators",
+    "functions": "data_collators",
+    "identifiers": "data_collators",
+    "train_tokenizer": "data_collators",
+    "SourceOptions": "data_collators.builders",
+    "build_pairs": "data_collators.builders",
+    "build_stage1": "data_collators.builders",
+    "build_tokenizer": "data_collators.builders",
+    "ContrastiveArguments": "trainers",
+    "ContrastiveTrainer": "trainers",
+    "MlmArguments": "trainers",
+    "MlmTrainer": "trainers",
+    "bimodal_contrastive_loss": "trainers",
+    "train_contrastive": "trainers",
+    "train_mlm": "trainers",
+    "load_encoder": "trainers.encode",
+    "CodeIndex": "trainers.search",
+    "export": "hub_cards",
+    "publish": "hub_cards",
+    "render": "hub_cards",
+}
+__all__ = ["__version__", "main", *_EXPORTS]
+
+# Command words -> (function of the remaining arguments, what it does).
+COMMANDS = {
+    ("demo",): ("hub_cards.demo:main", "the whole road on this interpreter's standard library, in minutes"),
+    ("data", "tokenizer"): ("data_collators.builders.cli:tokenizer", "train a tokenizer on source code"),
+    ("data", "stage1"): ("data_collators.builders.cli:stage1", "tokenize source code with its identifiers"),
+    ("data", "pairs"): ("data_collators.builders.cli:pairs", "extract text-code pairs"),
+    ("train", "mlm"): ("trainers.mlm:main", "stage 1: masked language modelling and deobfuscation"),
+    ("train", "contrastive"): ("trainers.contrastive:main", "stage 2: bimodal contrastive learning"),
+    ("eval", "retrieval"): ("trainers.evaluation.cli:retrieval", "text-to-code retrieval on held-out pairs"),
+    ("encode",): ("trainers.encode:main", "embeddings of the lines of a JSONL file"),
+    ("search",): ("trainers.search:main", "search a code base by meaning"),
+    ("card", "render"): ("hub_cards.cli:render_card", "write the model card of a run"),
+    ("card", "publish"): ("hub_cards.cli:publish_card", "upload a checkpoint; a dry run unless --push"),
+}
+# Exit code 2: the command cannot be carried out as given. Anything else that fails: 1.
+_USAGE_ERRORS = (ValueError, FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError)
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - any public name
+    if name in _EXPORTS:
+        return getattr(importlib.import_module(_EXPORTS[name]), name)
+    raise AttributeError(f"module 'coderep' has no attribute {name!r}")
+
+
+def usage() -> str:
+    """The text of `coderep -h`."""
+    lines = [f"coderep {__version__}: code representation learning with Hugging Face", "", "commands:"]
+    lines += [f"  coderep {' '.join(words):<18} {text}" for words, (_, text) in COMMANDS.items()]
+    return "\n".join([*lines, "", "`coderep <command> -h` explains a command."])
+
+
+def load(target: str) -> Callable[[list[str]], int]:
+    """The function that a target `module:function` names."""
+    module, name = target.split(":")
+    return getattr(importlib.import_module(module), name)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; returns the exit code: 0 done, 1 failed, 2 usage. Errors are one line, without traceback."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    if not argv or argv[0] in ("-h", "--help"):
+        print(usage())
+        return 0 if argv else 2
+    if argv[0] == "--version":
+        print(f"coderep {__version__}")
+        return 0
+    for words, (target, _) in COMMANDS.items():
+        if tuple(argv[: len(words)]) == words:
+            return _run(target, argv[len(words) :])
+    print(f"coderep: unknown command {' '.join(argv[:2])!r}.\n\n{usage()}", file=sys.stderr)
+    return 2
+
+
+def _run(target: str, argv: list[str]) -> int:
+    try:
+        return load(target)(argv)
+    except KeyboardInterrupt:
+        return _fail("interrupted. The same command goes on from the last finished step.", 130)
+    except (ValueError, OSError, ImportError, ArithmeticError) as error:
+        if os.environ.get("CODEREP_DEBUG"):
+            raise
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            where = f" while writing {error.filename}" if error.filename else ""
+            return _fail(f"no space left{where}. Free space or name another output, then run the same command.", 1)
+        return _fail(str(error) or type(error).__name__, 2 if isinstance(error, _USAGE_ERRORS) else 1)
+
+
+def _fail(message: str, code: int) -> int:
+    print(f"coderep: {' '.join(message.split())}", file=sys.stderr)
+    return code
+
+
+def _is_command_line() -> bool:
+    return __name__ == "__main__" or Path(sys.argv[0]).stem == "coderep"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
+if not _is_command_line():
+    importlib.import_module("modeling_coderep")

@@ -1,0 +1,43 @@
+"""`coderep card ...`: cards and publishing on the command line."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from .publish import publish
+from .render import render
+
+
+def render_card(argv: list[str]) -> int:
+    """`coderep card render`."""
+    parser = argparse.ArgumentParser(prog="coderep card render", description="Write the model card of a run.")
+    parser.add_argument("run", help="folder with run.json")
+    parser.add_argument("--output", help="file to write (default: standard output)")
+    args = parser.parse_args(argv)
+    text = render(args.run)
+    if args.output:
+        Path(args.output).write_text(text, encoding="utf-8")
+    else:
+        print(text)  # noqa: T201
+    return 0
+
+
+def publish_card(argv: list[str]) -> int:
+    """`coderep card publish`."""
+    parser = argparse.ArgumentParser(prog="coderep card publish", description="Upload a checkpoint to the Hub.")
+    parser.add_argument("run", help="run folder with checkpoint/, or an exported checkpoint")
+    parser.add_argument("--repo", required=True, help="owner/name on the Hub")
+    parser.add_argument("--push", action="store_true", help="really upload; without it this is a dry run")
+    parser.add_argument("--private", action="store_true", help="create the repo as private")
+    args = parser.parse_args(argv)
+    folder = Path(args.run, "checkpoint") if Path(args.run, "checkpoint").is_dir() else Path(args.run)
+    files = publish(folder, args.repo, push=args.push, private=args.private)
+    for path in files:
+        print(f"{(folder / path).stat().st_size:>12,}  {path.as_posix()}")  # noqa: T201
+    total = sum((folder / path).stat().st_size for path in files)
+    verb = "uploaded to" if args.push else "would go to"
+    print(f"{total:>12,}  {len(files)} files {verb} {args.repo}")  # noqa: T201
+    if not args.push:
+        print("Dry run: nothing left this machine. Add --push to upload.")  # noqa: T201
+    return 0

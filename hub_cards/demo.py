@@ -1,0 +1,287 @@
+"""`coderep demo`: the whole road on real code that every machine has, this interpreter's standard library.
+
+From source files to stage-1 rows, pairs, a tokenizer, stage 1, stage 2, evaluation on unseen modules, a checkpoint laid
+out as a Hub repo with its card, a reload without our packages, and two searches. Each step leaves its result under the
+output folder, whole or not at all; run again, finished steps are reused, and training goes on from its last checkpoint.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sysconfig
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from data_collators.files import write_json
+
+from .export import export
+from .render import render
+
+RECIPE, RESULTS, RUN, PLOT, LOG = "recipe.json", "results.json", "run.json", "retrieval.png", "demo.log"
+NAME, DATASET = "coderep-demo", "Python standard library"
+BM25, UNTRAINED, STAGE1, STAGE2 = "BM25", "untrained encoder", "after stage 1", "after stage 2"
+SECTIONS = ("data", "tokenizer", "mlm", "contrastive", "evaluation", "search")
+
+
+def run_demo(
+    output: str | Path = "demo", *, recipe: str | Path | None = None, source: str | Path | None = None
+) -> dict[str, Any]:
+    """Run the demo, or what is left of it; returns what results.json holds.
+
+    Args:
+        output: Folder for everything the demo makes.
+        recipe: YAML recipe; default: the package's `recipes/demo.yaml`.
+        source: Folder of Python code; default: the standard library of this interpreter.
+
+    Raises:
+        FileExistsError: `output` holds something else, or a demo with another recipe or source.
+        FileNotFoundError: `source` does not exist.
+        ValueError: The recipe has unknown keys, or the source has too little code.
+        RuntimeError: The exported checkpoint does not load, or not to the same embeddings.
+    """
+    import trainers
+    from trainers.arguments import check_keys, read_recipe
+
+    steps = read_recipe(recipe or Path(trainers.__file__).parent / "recipes" / "demo.yaml")
+    check_keys(steps, list(SECTIONS), "the demo's recipe")
+    source = str(source or sysconfig.get_path("stdlib"))
+    if not Path(source).is_dir():
+        raise FileNotFoundError(f"source {source!r} is not a folder. Name a folder of Python code with --source.")
+    output = Path(output)
+    _claim(output, {"recipe": steps, "source": source})
+    with _log_to(output / LOG):
+        return _Demo(output, steps, source).run()
+
+
+def _claim(output: Path, record: dict[str, Any]) -> None:
+    """Take an output folder for this recipe and source, or go on in one that was taken for them."""
+    path = output / RECIPE
+    if path.is_file():
+        try:
+            same = json.loads(path.read_text(encoding="utf-8")) == record
+        except json.JSONDecodeError:
+            same = False
+        if not same:
+            raise FileExistsError(
+                f"output {str(output)!r} holds a demo with another recipe or source. Name another --output or delete it."
+            )
+        return
+    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise FileExistsError(f"output {str(output)!r} holds something else (no {RECIPE}). Name another --output.")
+    output.mkdir(parents=True, exist_ok=True)
+    write_json(path, record)
+
+
+@contextmanager
+def _log_to(path: Path) -> Iterator[None]:
+    """Everything said goes to a log file too."""
+    from trainers.progress import LOGGER, say
+
+    say(f"coderep demo: everything goes to {path.parent}")
+    handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    LOGGER.addHandler(handler)
+    try:
+        yield
+    finally:
+        LOGGER.removeHandler(handler)
+        handler.close()
+
+
+class _Demo:
+    """The steps of the demo over one output folder."""
+
+    def __init__(self, output: Path, recipe: dict[str, Any], source: str) -> None:
+        from data_collators.builders import SourceOptions
+        from trainers.progress import quiet_bars, say
+
+        quiet_bars()
+        self.output, self.recipe, self._say = output, recipe, say
+        self.sources = SourceOptions(source=(source,), languages=("python",), test_share=recipe["data"]["test_share"])
+        self.tokenizer = output / "tokenizer"
+        self.stage1, self.pairs = output / "data" / "stage1", output / "data" / "pairs"
+        self.mlm, self.contrastive = output / "mlm", output / "contrastive"
+        self.checkpoint = output / "checkpoint"
+
+    def run(self) -> dict[str, Any]:
+        """Every step that is not finished, in order."""
+        steps: list[tuple[str, Path, Callable[[], None]]] = [
+            ("train the tokenizer", self.tokenizer, self._tokenizer),
+            ("build stage-1 rows", self.stage1, self._stage1),
+            ("build text-code pairs", self.pairs, self._pairs),
+            ("stage 1: masked language modelling and deobfuscation", self.mlm / RUN, self._mlm),
+            ("stage 2: bimodal contrastive learning", self.contrastive / RUN, self._contrastive),
+            ("evaluate on unseen modules", self.output / RESULTS, self._evaluate),
+            ("write the run record", self.output / RUN, self._record),
+            ("plot", self.output / PLOT, self._plot),
+            ("export the checkpoint and its card", self.checkpoint, self._export),
+        ]
+        for number, (title, result, step) in enumerate(steps, start=1):
+            head = f"[{number}/{len(steps) + 2}] {title}"
+            if result.exists():
+                self._say(f"{head}: done before")
+                continue
+            self._say(head)
+            started = time.monotonic()
+            step()
+            self._say(f"      {time.monotonic() - started:.0f} s")
+        self._say(f"[{len(steps) + 1}/{len(steps) + 2}] reload the checkpoint in a process without coderep")
+        self._reload()
+        results = json.loads((self.output / RESULTS).read_text(encoding="utf-8"))
+        self._show(results)
+        self._say(f"[{len(steps) + 2}/{len(steps) + 2}] search {Path(self.sources.source[0]).name}")
+        self._search()
+        return results
+
+    def _tokenizer(self) -> None:
+        from data_collators.builders import build_tokenizer
+
+        build_tokenizer(self.sources, self.tokenizer, **self.recipe["tokenizer"])
+
+    def _stage1(self) -> None:
+        from transformers import AutoTokenizer
+
+        from data_collators.builders import build_stage1
+
+        tokenizer = AutoTokenizer.from_pretrained(self.tokenizer)
+        stats = build_stage1(self.sources, tokenizer, self.stage1, max_length=self.recipe["mlm"]["max_length"])
+        self._say_split(stats, "documents")
+
+    def _pairs(self) -> None:
+        from data_collators.builders import build_pairs
+
+        stats = build_pairs(self.sources, self.pairs)
+        self._say_split(stats, "pairs")
+        dropped = ", ".join(f"{count:,} {reason}" for reason, count in stats["dropped"].items())
+        self._say(f"      left out: {dropped}")
+
+    def _say_split(self, stats: dict[str, Any], what: str) -> None:
+        train, test = (stats["splits"][split].get("rows", 0) for split in ("train", "test"))
+        self._say(f"      {stats['files']['kept']:,} files: {train:,} {what} to train on, {test:,} in unseen modules")
+
+    def _mlm(self) -> None:
+        from trainers import MlmArguments, train_mlm
+        from trainers.arguments import build_arguments
+
+        folders = {"data": str(self.stage1), "tokenizer": str(self.tokenizer), "output_dir": str(self.mlm)}
+        train_mlm(build_arguments(MlmArguments, {**self.recipe["mlm"], **folders}, "the demo's recipe"))
+
+    def _contrastive(self) -> None:
+        from trainers import ContrastiveArguments, train_contrastive
+        from trainers.arguments import build_arguments
+
+        folders = {"data": str(self.pairs), "model": str(self.mlm / "model"), "output_dir": str(self.contrastive)}
+        train_contrastive(
+            build_arguments(ContrastiveArguments, {**self.recipe["contrastive"], **folders}, "the demo's recipe")
+        )
+
+    def _evaluate(self) -> None:
+        from data_collators.builders.store import load_split, load_stats
+        from trainers.evaluation import bm25_scores, cosine_scores, evaluate_retrieval
+
+        rows, revision = load_split(self.pairs, "test"), load_stats(self.pairs)["fingerprint"]
+        scorers = {BM25: bm25_scores}
+        for name, encoder in self._encoders():
+            scorers[name] = cosine_scores(
+                lambda texts, e=encoder: e.encode(texts, max_length=self.recipe["evaluation"]["max_length"])
+            )
+        results = []
+        for name, scorer in scorers.items():
+            found = evaluate_retrieval(
+                scorer, rows["text"][:], rows["code"][:], model=name, dataset=DATASET, revision=revision
+            )
+            self._say(f"      {name}: MRR {100 * found[0].value:.1f} % in {found[0].seconds:.0f} s")
+            results += [{**asdict(result), "shipped": name == STAGE2} for result in found]
+        write_json(self.output / RESULTS, {"results": results})
+
+    def _encoders(self) -> Iterator[tuple[str, Any]]:
+        from transformers import AutoModel, AutoTokenizer, set_seed
+
+        from trainers.encode import Encoder, load_encoder
+
+        trained = load_encoder(self.mlm / "model")
+        set_seed(self.recipe["mlm"].get("seed", 42))
+        untrained = AutoModel.from_config(trained.model.config).eval()
+        tokenizer = AutoTokenizer.from_pretrained(self.tokenizer)
+        yield UNTRAINED, Encoder(untrained, tokenizer, trained.max_length)
+        yield STAGE1, trained
+        yield STAGE2, load_encoder(self.contrastive / "model")
+
+    def _record(self) -> None:
+        stages = []
+        for name, folder in (("stage 1", self.mlm), ("stage 2", self.contrastive)):
+            stages.append({"name": name, **json.loads((folder / RUN).read_text(encoding="utf-8"))})
+        write_json(self.output / RUN, {"name": NAME, "stages": stages})
+
+    def _plot(self) -> None:
+        from trainers.plots import plot_retrieval
+        from trainers.records import EvalResult
+
+        results = json.loads((self.output / RESULTS).read_text(encoding="utf-8"))["results"]
+        shown = [EvalResult(**{key: row[key] for key in row if key != "shipped"}) for row in results]
+        plot_retrieval(shown, self.output / PLOT, shipped=STAGE2, baselines=[BM25, UNTRAINED])
+
+    def _export(self) -> None:
+        export(self.contrastive / "model", self.checkpoint, card=render(self.output))
+
+    def _reload(self) -> None:
+        import numpy as np
+        from transformers import AutoModel
+
+        from .verify import encode_elsewhere
+
+        texts = ["read a file line by line", "def area(r):\n    return 3.14159 * r**2\n", ""]
+        here = AutoModel.from_pretrained(self.checkpoint).encode(texts)
+        elsewhere = encode_elsewhere(self.checkpoint, texts)
+        if not np.array_equal(here, elsewhere):
+            difference = float(np.abs(here - elsewhere).max())
+            raise RuntimeError(f"the reloaded checkpoint gives other embeddings: largest difference {difference}.")
+        self._say("      the embeddings are equal, bit for bit")
+
+    def _show(self, results: dict[str, Any]) -> None:
+        from trainers.evaluation.cli import table
+        from trainers.records import EvalResult
+
+        rows = [EvalResult(**{key: row[key] for key in row if key != "shipped"}) for row in results["results"]]
+        mrr = {row.model: row.value for row in rows if row.metric == "mrr"}
+        self._say(f"\nText-to-code retrieval, {rows[0].n:,} functions of modules not seen in training (percent)")
+        self._say(table(rows))
+        gap = 100 * (mrr[BM25] - mrr[STAGE2])
+        verdict = f"BM25 is better than stage 2 by {gap:.1f} points" if gap > 0 else f"stage 2 beats BM25 by {-gap:.1f} points"
+        self._say(f"{verdict} of MRR on this data.\n")
+
+    def _search(self) -> None:
+        from trainers.search import CodeIndex
+
+        settings = self.recipe["search"]
+        root = Path(self.sources.source[0])
+        started = time.monotonic()
+        index = CodeIndex.build(self.checkpoint, root, max_length=settings["max_length"])
+        self._say(f"      {len(index):,} functions indexed in {time.monotonic() - started:.0f} s")
+        for query in settings["queries"]:
+            self._say(f'\n$ coderep search {self.checkpoint} {root} "{query}"')
+            for hit in index.search(query, settings["top_k"]):
+                self._say(str(hit))
+
+
+def main(argv: list[str]) -> int:
+    """`coderep demo`."""
+    parser = argparse.ArgumentParser(prog="coderep demo", description=__doc__.splitlines()[0])
+    parser.add_argument("--output", default="demo", help="folder for everything it makes (default: demo)")
+    parser.add_argument("--recipe", help="YAML recipe (default: the package's recipes/demo.yaml)")
+    parser.add_argument("--source", help="folder of Python code (default: this interpreter's standard library)")
+    args = parser.parse_args(argv)
+    started = time.monotonic()
+    run_demo(args.output, recipe=args.recipe, source=args.source)
+
+    from trainers.progress import say
+
+    out = Path(args.output)
+    say(f"\nDone in {time.monotonic() - started:.0f} s. Look at {out / PLOT} and {out / 'checkpoint' / 'README.md'}.")
+    return 0

@@ -1,0 +1,72 @@
+"""Does an exported checkpoint load elsewhere? Asked in a clean process that cannot import our packages."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+OUR_PACKAGES = ("coderep", "modeling_coderep", "data_collators", "trainers", "hub_cards")
+
+_CHILD = """
+import importlib.abc, json, sys
+import numpy as np
+
+settings = json.loads(sys.stdin.read())
+
+class Absent(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in settings["absent"]:
+            raise ModuleNotFoundError(f"No module named {name!r} (kept out on purpose)", name=name)
+
+sys.meta_path.insert(0, Absent())
+import torch
+from transformers import AutoModel
+
+torch.set_num_threads(settings["threads"])
+model = AutoModel.from_pretrained(settings["checkpoint"], trust_remote_code=True)
+assert type(model).__module__.startswith("transformers_modules."), type(model).__module__
+np.save(settings["output"], model.encode(settings["texts"]), allow_pickle=False)
+"""
+
+
+def encode_elsewhere(checkpoint: str | Path, texts: Sequence[str]) -> Any:  # noqa: ANN401 - a NumPy array
+    """Embeddings of `texts` by `AutoModel.from_pretrained(checkpoint, trust_remote_code=True)` in a clean process.
+
+    The process has another working directory, its own module cache, no network, and cannot import our packages.
+
+    Raises:
+        RuntimeError: The checkpoint does not load there; the message holds the last line of the error.
+    """
+    import numpy as np
+    import torch
+
+    with tempfile.TemporaryDirectory() as folder:
+        output = Path(folder) / "embeddings.npy"
+        settings = {
+            "checkpoint": str(Path(checkpoint).resolve()),
+            "texts": list(texts),
+            "output": str(output),
+            "threads": torch.get_num_threads(),
+            "absent": OUR_PACKAGES,
+        }
+        environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+        environment |= {"HF_MODULES_CACHE": str(Path(folder) / "modules"), "HF_HUB_OFFLINE": "1"}
+        done = subprocess.run(
+            [sys.executable, "-c", _CHILD],
+            input=json.dumps(settings),
+            capture_output=True,
+            text=True,
+            cwd=folder,
+            env=environment,
+            check=False,
+        )
+        if done.returncode:
+            reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
+            raise RuntimeError(f"the checkpoint {str(checkpoint)!r} does not load without coderep: {reason}")
+        return np.load(output, allow_pickle=False)

@@ -1,0 +1,96 @@
+"""Load any HF encoder and turn texts or code into embeddings."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from transformers import AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+from data_collators.files import new_file
+from modeling_coderep import encode_texts
+
+from .checkpoints import check_checkpoint
+from .contrastive import embed
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """A model with its tokenizer. `encode` gives embeddings of length 1."""
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    max_length: int
+
+    def encode(
+        self, texts: Sequence[str], *, max_length: int | None = None, batch_tokens: int = 8192, progress: bool = False
+    ) -> np.ndarray:
+        """Embeddings of shape (texts, width), float32, each of length 1."""
+        return encode_texts(
+            lambda ids, mask: embed(self.model, ids, mask),
+            self.tokenizer,
+            texts,
+            device=self.model.device,
+            max_length=min(max_length or self.max_length, self.max_length),
+            batch_tokens=batch_tokens,
+            normalize=True,
+            show_progress=progress,
+            width=self.model.config.hidden_size,
+        ).numpy()
+
+
+def load_encoder(path: str | Path) -> Encoder:
+    """The encoder in a folder or Hub repo, ready to encode.
+
+    Raises:
+        FileNotFoundError: The path is no checkpoint.
+    """
+    source = check_checkpoint(path)
+    model = AutoModel.from_pretrained(source).eval()
+    tokenizer = AutoTokenizer.from_pretrained(source)
+    positions = getattr(model.config, "max_position_embeddings", 512)
+    return Encoder(model, tokenizer, min(positions, tokenizer.model_max_length))
+
+
+def read_texts(path: str | Path) -> list[str]:
+    """The field `text`, else `code`, of each line of a JSONL file.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: A line is not a JSON object with such a field.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{str(path)!r} does not exist. Give a JSONL file with a field 'text' or 'code'.")
+    texts = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        try:
+            row: Any = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise ValueError(f"{str(path)!r}, line {number} is not JSON: {error}.") from error
+        text = row.get("text", row.get("code")) if isinstance(row, dict) else None
+        if not isinstance(text, str):
+            raise ValueError(f"{str(path)!r}, line {number} has no string field 'text' or 'code'.")
+        texts.append(text)
+    return texts
+
+
+def main(argv: list[str]) -> int:
+    """`coderep encode`."""
+    parser = argparse.ArgumentParser(prog="coderep encode", description="Embeddings of the lines of a JSONL file.")
+    parser.add_argument("model", help="checkpoint folder or Hub repo id")
+    parser.add_argument("file", help="JSONL file with a field 'text' or 'code' in each line")
+    parser.add_argument("--output", required=True, help="NumPy file to write, float32, one row a line")
+    parser.add_argument("--max-length", type=int, help="longest text in tokens (default: the model's limit)")
+    args = parser.parse_args(argv)
+    texts = read_texts(args.file)
+    embeddings_ND = load_encoder(args.model).encode(texts, max_length=args.max_length, progress=True)
+    with new_file(args.output) as partial, open(partial, "wb") as handle:
+        np.save(handle, embeddings_ND, allow_pickle=False)
+    print(f"{len(texts)} embeddings of {embeddings_ND.shape[1]} dimensions: {args.output}")  # noqa: T201
+    return 0
