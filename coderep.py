@@ -43,9 +43,9 @@ _EXPORTS = {
     "train_mlm": "trainers",
     "load_encoder": "trainers.encode",
     "CodeIndex": "trainers.search",
-    "export": "hub_cards",
-    "publish": "hub_cards",
-    "render": "hub_cards",
+    "export_checkpoint": "hub_cards",
+    "publish_checkpoint": "hub_cards",
+    "render_card": "hub_cards",
 }
 __all__ = ["__version__", "main", *_EXPORTS]
 
@@ -60,8 +60,8 @@ COMMANDS = {
     ("eval", "retrieval"): ("trainers.evaluation.cli:retrieval", "text-to-code retrieval on held-out pairs"),
     ("encode",): ("trainers.encode:main", "embeddings of the lines of a JSONL file"),
     ("search",): ("trainers.search:main", "search a code base by meaning"),
-    ("card", "render"): ("hub_cards.cli:render_card", "write the model card of a run"),
-    ("card", "publish"): ("hub_cards.cli:publish_card", "upload a checkpoint; a dry run unless --push"),
+    ("card", "render"): ("hub_cards.cli:card_render", "write the model card of a run"),
+    ("card", "publish"): ("hub_cards.cli:card_publish", "upload a checkpoint; a dry run unless --push"),
 }
 # Exit code 2: the command cannot be carried out as given. Anything else that fails: 1.
 _USAGE_ERRORS = (ValueError, FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError)

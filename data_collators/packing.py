@@ -69,6 +69,10 @@ class PackedDocuments(Dataset):
         rng = np.random.default_rng([self.seed, epoch])
         self._rows = pack(np.diff(self._offsets), self.max_length, rng)
 
+    def token_counts(self, vocab_size: int) -> np.ndarray:
+        """How often each token of the vocabulary stands in the documents, counts_V."""
+        return np.bincount(self._tokens, minlength=vocab_size)
+
     def __len__(self) -> int:
         return len(self._rows)
 

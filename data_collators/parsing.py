@@ -146,13 +146,13 @@ def _function(code: bytes, node: Node, table: Language) -> Function:
     outer = node.parent if node.parent is not None and node.parent.type in table.wrappers else node
     body = node.child_by_field_name(table.body)
     docstring_node = _docstring_node(body, table)
-    start = _line_start(code, outer.start_byte)
+    start, body_start = _line_start(code, outer.start_byte), _body_start(code, body)
     return Function(
         name=code[slice(*_span(node.child_by_field_name("name")))].decode("utf-8", "replace"),
         kind=_kind(node, table),
         span=Span(start, outer.end_byte),
-        signature=Span(start, body.start_byte),
-        body=_span(body),
+        signature=Span(start, body_start),
+        body=Span(body_start, body.end_byte),
         returns=tuple(_own_returns(body, table)),
         docstring_span=None if docstring_node is None else _span(docstring_node),
         docstring="" if docstring_node is None else _docstring_text(code[slice(*_span(docstring_node))]),
@@ -162,6 +162,17 @@ def _function(code: bytes, node: Node, table: Language) -> Function:
 
 def _span(node: Node) -> Span:
     return Span(node.start_byte, node.end_byte)
+
+
+def _body_start(code: bytes, body: Node) -> int:
+    """Start of the body with the comment lines right above it, which some grammars put outside."""
+    first = body
+    while (before := first.prev_named_sibling) is not None and before.type == "comment":
+        line = _line_start(code, before.start_byte)
+        if line == before.start_byte and code[line - 1 : line] != b"\n":
+            break  # a comment behind the signature
+        first = before
+    return first.start_byte
 
 
 def _kind(node: Node, table: Language) -> str:

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from .export import export as export
-from .publish import publish as publish
-from .render import render as render
+from .export import export_checkpoint as export_checkpoint
+from .publish import publish_checkpoint as publish_checkpoint
+from .render import render_card as render_card

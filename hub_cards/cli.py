@@ -5,17 +5,17 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from .publish import publish
-from .render import render
+from .publish import publish_checkpoint
+from .render import render_card
 
 
-def render_card(argv: list[str]) -> int:
+def card_render(argv: list[str]) -> int:
     """`coderep card render`."""
     parser = argparse.ArgumentParser(prog="coderep card render", description="Write the model card of a run.")
     parser.add_argument("run", help="folder with run.json")
     parser.add_argument("--output", help="file to write (default: standard output)")
     args = parser.parse_args(argv)
-    text = render(args.run)
+    text = render_card(args.run)
     if args.output:
         Path(args.output).write_text(text, encoding="utf-8")
     else:
@@ -23,7 +23,7 @@ def render_card(argv: list[str]) -> int:
     return 0
 
 
-def publish_card(argv: list[str]) -> int:
+def card_publish(argv: list[str]) -> int:
     """`coderep card publish`."""
     parser = argparse.ArgumentParser(prog="coderep card publish", description="Upload a checkpoint to the Hub.")
     parser.add_argument("run", help="run folder with checkpoint/, or an exported checkpoint")
@@ -32,7 +32,7 @@ def publish_card(argv: list[str]) -> int:
     parser.add_argument("--private", action="store_true", help="create the repo as private")
     args = parser.parse_args(argv)
     folder = Path(args.run, "checkpoint") if Path(args.run, "checkpoint").is_dir() else Path(args.run)
-    files = publish(folder, args.repo, push=args.push, private=args.private)
+    files = publish_checkpoint(folder, args.repo, push=args.push, private=args.private)
     for path in files:
         print(f"{(folder / path).stat().st_size:>12,}  {path.as_posix()}")  # noqa: T201
     total = sum((folder / path).stat().st_size for path in files)

@@ -20,8 +20,8 @@ from typing import Any
 
 from data_collators.files import write_json
 
-from .export import export
-from .render import render
+from .export import export_checkpoint
+from .render import render_card
 
 RECIPE, RESULTS, RUN, PLOT, LOG = "recipe.json", "results.json", "run.json", "retrieval.png", "demo.log"
 NAME, DATASET = "coderep-demo", "Python standard library"
@@ -228,7 +228,7 @@ class _Demo:
         plot_retrieval(shown, self.output / PLOT, shipped=STAGE2, baselines=[BM25, UNTRAINED])
 
     def _export(self) -> None:
-        export(self.contrastive / "model", self.checkpoint, card=render(self.output))
+        export_checkpoint(self.contrastive / "model", self.checkpoint, card=render_card(self.output))
 
     def _reload(self) -> None:
         import numpy as np

@@ -25,7 +25,7 @@ _WEIGHTS = "*.safetensors*"
 _TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.json", "merges.txt")
 
 
-def export(model_dir: str | Path, output: str | Path, *, card: str | None = None, overwrite: bool = True) -> Path:
+def export_checkpoint(model_dir: str | Path, output: str | Path, *, card: str | None = None, overwrite: bool = True) -> Path:
     """Lay out a saved coderep model as a Hub repo.
 
     Args:

@@ -35,7 +35,7 @@ def files_to_upload(folder: str | Path) -> list[Path]:
     return sorted(path.relative_to(folder) for path in found if path.resolve().is_relative_to(inside))
 
 
-def publish(folder: str | Path, repo: str, *, push: bool = False, private: bool = False) -> list[Path]:
+def publish_checkpoint(folder: str | Path, repo: str, *, push: bool = False, private: bool = False) -> list[Path]:
     """Upload an exported checkpoint to a Hub repo in one commit; without `push` nothing leaves this machine.
 
     Returns:

@@ -27,7 +27,7 @@ def read_record(path: Path) -> dict[str, Any]:
         raise ValueError(f"record {str(path)!r} is not JSON ({error}). Run the step that wrote it again.") from error
 
 
-def render(run_dir: str | Path, name: str | None = None) -> str:
+def render_card(run_dir: str | Path, name: str | None = None) -> str:
     """The text of a model card.
 
     Args:

@@ -29,6 +29,10 @@ class CodeRepConfig(PreTrainedConfig):
         layer_norm_eps: Epsilon of every layer norm.
         initializer_range: Standard deviation of the normal distribution that weights start from.
         pooling: How token states become one embedding: their mean, the first or the last token.
+        mlm_head: What stands between token states and the tied vocabulary projection. "linear" is nothing, as in
+            CodeSage. "transform" is a dense layer with norm and a bias on the logits, as in BERT and its successors:
+            it takes up what belongs to masked language modelling alone, such as token frequencies, and leaves the
+            states free for embeddings.
         classifier_dropout: Dropout rate before a classification head; None takes `hidden_dropout`.
 
     Raises:
@@ -51,6 +55,7 @@ class CodeRepConfig(PreTrainedConfig):
     layer_norm_eps: float = 1e-5
     initializer_range: float = 0.02
     pooling: Literal["mean", "cls", "last"] = "mean"
+    mlm_head: Literal["linear", "transform"] = "transform"
     classifier_dropout: float | int | None = None
     bos_token_id: int | None = 0
     eos_token_id: int | list[int] | None = 0

@@ -227,6 +227,19 @@ class CodeRepModel(EncodeMixin, CodeRepPreTrainedModel):
         return POOLERS[self.config.pooling](hidden_BTD, mask_BT)
 
 
+class CodeRepHeadTransform(nn.Module):
+    """Dense layer, activation and norm between token states and the vocabulary projection."""
+
+    def __init__(self, config: CodeRepConfig) -> None:
+        super().__init__()
+        self.dense = nn.Linear(config.hidden_size, config.hidden_size)
+        self.activation = ACT2FN[config.hidden_act]
+        self.norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+
+    def forward(self, hidden_states: Tensor) -> Tensor:
+        return self.norm(self.activation(self.dense(hidden_states)))
+
+
 class CodeRepForMaskedLM(CodeRepPreTrainedModel):
     """The encoder with its tied token embedding as masked-language-model head."""
 
@@ -235,7 +248,9 @@ class CodeRepForMaskedLM(CodeRepPreTrainedModel):
     def __init__(self, config: CodeRepConfig) -> None:
         super().__init__(config)
         self.encoder = CodeRepModel(config)
-        self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
+        transform = config.mlm_head == "transform"
+        self.head = CodeRepHeadTransform(config) if transform else nn.Identity()
+        self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=transform)
         self.post_init()
 
     def get_output_embeddings(self) -> nn.Linear:
@@ -282,13 +297,13 @@ class CodeRepForMaskedLM(CodeRepPreTrainedModel):
         )
         hidden_states = outputs.last_hidden_state
         if labels is None:
-            loss, logits = None, self.lm_head(hidden_states)
+            loss, logits = None, self.lm_head(self.head(hidden_states))
         else:
             predicted_BT = labels != -100
             if self.training:
-                logits = logits_PV = self.lm_head(hidden_states[predicted_BT])
+                logits = logits_PV = self.lm_head(self.head(hidden_states[predicted_BT]))
             else:
-                logits = self.lm_head(hidden_states)
+                logits = self.lm_head(self.head(hidden_states))
                 logits_PV = logits[predicted_BT]
             loss = masked_lm_loss(logits_PV, labels[predicted_BT], num_items_in_batch)
         return MaskedLMOutput(

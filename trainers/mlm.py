@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
-from transformers import AutoModelForMaskedLM, Trainer
+from transformers import AutoModelForMaskedLM, PreTrainedModel, Trainer
 
 from data_collators import MixedMaskingCollator, PackedDocuments
 from data_collators.builders.store import load_split
@@ -36,6 +37,18 @@ class MlmTrainer(Trainer):
         return (loss, outputs) if return_outputs else loss
 
 
+def start_from_token_frequencies(model: PreTrainedModel, counts_V: np.ndarray) -> None:
+    """Set the bias of a new vocabulary projection to the log frequency of each token (add-one smoothed).
+
+    Otherwise the first thousand steps teach the encoder one direction that says how frequent tokens are, which makes all
+    embeddings alike. A head without bias stays as it is.
+    """
+    head = model.get_output_embeddings()
+    if getattr(head, "bias", None) is not None:
+        with torch.no_grad():
+            head.bias.copy_(torch.from_numpy(np.log((counts_V + 1) / (counts_V + 1).sum())))
+
+
 def train_mlm(args: MlmArguments) -> Path:
     """Run stage 1; returns the folder of the trained model.
 
@@ -59,6 +72,8 @@ def train_mlm(args: MlmArguments) -> Path:
     longest = model.config.max_position_embeddings
     if args.max_length > longest:
         raise ValueError(f"max_length={args.max_length} exceeds the model's max_position_embeddings={longest}.")
+    if args.model is None:
+        start_from_token_frequencies(model, rows.token_counts(model.config.vocab_size))
     trainer = MlmTrainer(model=model, args=args, data_collator=collator, train_dataset=rows)
 
     def tokens() -> int:

@@ -57,7 +57,7 @@ def build_pairs(
         FileExistsError: `output` exists and may not be replaced.
     """
     filters = filters or PairOptions()
-    return _build("pairs", options, PairExtractor(filters), PairRow, output, overwrite, asdict(filters))
+    return _build("pairs", options, PairExtractor(filters), PairRow, output, overwrite, {**asdict(filters), "kinds": list(filters.kinds)})
 
 
 def build_tokenizer(
@@ -93,6 +93,7 @@ def _build(
 ) -> dict[str, Any]:
     started, report, dropped = time.monotonic(), FileReport(), Counter()
     per_split: dict[str, Counter[str]] = {split: Counter() for split in SPLITS}
+    languages: Counter[str] = Counter()
     fingerprint = hashlib.sha256()
     with new_folder(output, STATS, overwrite) as folder:
         writers = {split: ShardWriter(folder, split, row_class) for split in SPLITS}
@@ -101,6 +102,7 @@ def _build(
             rows, reasons = extract(file)
             writers[split].write(rows)
             dropped.update(reasons)
+            languages[file.language] += 1
             per_split[split].update(files=1, rows=len(rows), tokens=_tokens(rows))
             fingerprint.update(hashlib.sha256(f"{file.id}\0{file.text}".encode()).digest())
         for writer in writers.values():
@@ -110,6 +112,7 @@ def _build(
         stats = {
             "kind": kind,
             "sources": [Path(source).name for source in options.source],
+            "languages": dict(sorted(languages.items())),
             "test_share": options.test_share,
             "settings": settings,
             "splits": {split: dict(counts) for split, counts in per_split.items()},
@@ -129,7 +132,7 @@ def _tokens(rows: Iterable[Any]) -> int:
 
 
 def _reasons(dropped: Counter[str]) -> str:
-    return ", ".join(f"{count} {reason}" for reason, count in dropped.most_common()) or "nothing to drop either"
+    return ", ".join(f"{count} {reason}" for reason, count in dropped.most_common()) or "they hold none"
 
 
 def _progress(files: Iterator[SourceFile], label: str) -> Iterator[SourceFile]:

@@ -53,9 +53,11 @@ def keep_text(text: str, options: PairOptions) -> tuple[bool, str]:
     if words > options.max_text_words:
         return False, "summary_too_long"
     letters = [char for char in text if char.isalpha()]
-    if sum(char.isascii() for char in letters) < options.min_english_share * max(len(letters), 1):
+    if not letters:
+        return False, "summary_without_letters"
+    if sum(char.isascii() for char in letters) < options.min_english_share * len(letters):
         return False, "not_english"
-    return (True, "") if letters else (False, "summary_without_letters")
+    return True, ""
 
 
 class PairExtractor:

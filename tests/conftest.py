@@ -1,0 +1,65 @@
+"""Fixtures shared by the tests: a small corpus of real code, a tokenizer trained on it, a tiny model."""
+
+from __future__ import annotations
+
+import os
+import sysconfig
+from pathlib import Path
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test talks to the Hub
+
+import pytest
+import torch
+
+STDLIB = Path(sysconfig.get_path("stdlib"))
+MODULES = ("argparse.py", "textwrap.py", "json", "shutil.py", "heapq.py", "calendar.py", "csv.py", "tempfile.py")
+
+
+@pytest.fixture(scope="session")
+def corpus(tmp_path_factory):
+    """A folder with some modules of the standard library."""
+    folder = tmp_path_factory.mktemp("corpus with space")
+    for name in MODULES:
+        for path in sorted((STDLIB / name).glob("*.py")) if (STDLIB / name).is_dir() else [STDLIB / name]:
+            target = folder / path.relative_to(STDLIB)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(path.read_bytes())
+    return folder
+
+
+@pytest.fixture(scope="session")
+def sources(corpus):
+    """The bytes of every file of the corpus."""
+    return [path.read_bytes() for path in sorted(corpus.rglob("*.py"))]
+
+
+@pytest.fixture(scope="session")
+def tokenizer(sources):
+    from data_collators import train_tokenizer
+
+    return train_tokenizer([source.decode() for source in sources], vocab_size=1024, model_max_length=128)
+
+
+@pytest.fixture
+def tiny_config():
+    from modeling_coderep import CodeRepConfig
+
+    return CodeRepConfig(
+        vocab_size=1024,
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        intermediate_size=64,
+        max_position_embeddings=128,
+        embedding_dropout=0.0,
+        hidden_dropout=0.0,
+        attention_dropout=0.0,
+        initializer_range=0.2,  # large enough that differences show
+    )
+
+
+@pytest.fixture(autouse=True)
+def seeded(tmp_path, monkeypatch):
+    """Every test starts from the same seed and with caches of its own."""
+    torch.manual_seed(0)
+    monkeypatch.setenv("CODEREP_CACHE", str(tmp_path / "coderep-cache"))
