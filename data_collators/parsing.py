@@ -11,7 +11,7 @@ import inspect
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from typing import NamedTuple
 
 from tree_sitter import Language as Grammar
@@ -55,7 +55,7 @@ class Function:
     line: int
 
 
-@lru_cache(maxsize=None)
+@cache
 def _parser(grammar: str) -> Parser:
     return Parser(Grammar(importlib.import_module(grammar).language()))
 

@@ -110,7 +110,9 @@ class IdentifierTokenizer:
         self._cache: dict[str, list[int]] = {}
 
     def __call__(self, code: bytes, names: list[Identifier]) -> tuple[np.ndarray, np.ndarray]:
-        """Token ids and identifier ids, int32, of the same length; no EOS. An identifier takes one blank before it along.
+        """Token ids and identifier ids, int32, of the same length; no EOS.
+
+        An identifier takes one blank before it along.
 
         Raises:
             UnicodeDecodeError: `code` is not UTF-8.

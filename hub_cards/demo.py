@@ -69,7 +69,7 @@ def _claim(output: Path, record: dict[str, Any]) -> None:
             same = False
         if not same:
             raise FileExistsError(
-                f"output {str(output)!r} holds a demo with another recipe or source. Name another --output or delete it."
+                f"output {str(output)!r} holds a demo with another recipe or source. Name another --output."
             )
         return
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
@@ -253,7 +253,11 @@ class _Demo:
         self._say(f"\nText-to-code retrieval, {rows[0].n:,} functions of modules not seen in training (percent)")
         self._say(table(rows))
         gap = 100 * (mrr[BM25] - mrr[STAGE2])
-        verdict = f"BM25 is better than stage 2 by {gap:.1f} points" if gap > 0 else f"stage 2 beats BM25 by {-gap:.1f} points"
+        verdict = (
+            f"BM25 is better than stage 2 by {gap:.1f} points"
+            if gap > 0
+            else f"stage 2 beats BM25 by {-gap:.1f} points"
+        )
         self._say(f"{verdict} of MRR on this data.\n")
 
     def _search(self) -> None:

@@ -25,7 +25,9 @@ _WEIGHTS = "*.safetensors*"
 _TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.json", "merges.txt")
 
 
-def export_checkpoint(model_dir: str | Path, output: str | Path, *, card: str | None = None, overwrite: bool = True) -> Path:
+def export_checkpoint(
+    model_dir: str | Path, output: str | Path, *, card: str | None = None, overwrite: bool = True
+) -> Path:
     """Lay out a saved coderep model as a Hub repo.
 
     Args:
@@ -61,7 +63,9 @@ def export_checkpoint(model_dir: str | Path, output: str | Path, *, card: str | 
 def _config(source: Path) -> dict[str, Any]:
     path = source / "config.json"
     if not path.is_file():
-        raise FileNotFoundError(f"{str(source)!r} is not a checkpoint: it has no config.json. Name a saved model's folder.")
+        raise FileNotFoundError(
+            f"{str(source)!r} is not a checkpoint: it has no config.json. Name a saved model's folder."
+        )
     config = json.loads(path.read_text(encoding="utf-8"))
     if config.get("model_type") != "coderep":
         raise ValueError(f"{str(source)!r} holds a {config.get('model_type')!r} model; only 'coderep' can be exported.")

@@ -63,5 +63,7 @@ def publish_checkpoint(folder: str | Path, repo: str, *, push: bool = False, pri
             raise OSError("no Hub token on this machine. Log in with `hf auth login`, then run this again.") from error
         except HfHubHTTPError as error:
             status = error.response.status_code if error.response is not None else "no answer"
-            raise OSError(f"the Hub refused repo {repo!r} ({status}). Check the name and your token's rights.") from error
+            raise OSError(
+                f"the Hub refused repo {repo!r} ({status}). Check the name and your token's rights."
+            ) from error
     return files

@@ -20,7 +20,9 @@ def read_record(path: Path) -> dict[str, Any]:
         ValueError: It is not JSON.
     """
     if not path.is_file():
-        raise FileNotFoundError(f"{str(path.parent)!r} is not a run folder: it has no {path.name}. Name a run's folder.")
+        raise FileNotFoundError(
+            f"{str(path.parent)!r} is not a run folder: it has no {path.name}. Name a run's folder."
+        )
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except json.JSONDecodeError as error:

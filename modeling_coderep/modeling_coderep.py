@@ -146,6 +146,9 @@ class CodeRepPreTrainedModel(PreTrainedModel):
 class CodeRepModel(EncodeMixin, CodeRepPreTrainedModel):
     """The encoder. `pooler_output` is the embedding of each row; `encode` turns texts into embeddings."""
 
+    # Loaded from a masked-LM or classification checkpoint, the encoder has no use for the head.
+    _keys_to_ignore_on_load_unexpected = [r"^head\.", r"^lm_head\.", r"^classifier\."]
+
     def __init__(self, config: CodeRepConfig) -> None:
         super().__init__(config)
         self.embeddings = CodeRepEmbeddings(config)

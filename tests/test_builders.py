@@ -103,7 +103,11 @@ def test_pair_filters_count_what_they_drop():
     function = 'def f{n}(a):\n    """{doc}"""\n    b = a + {n}\n    return b\n'
     text = "".join(function.format(n=n, doc="Add a number to it.") for n in range(8))
     text += function.format(n=0, doc="Add a number to it.")  # the first one again
-    text += "def g(a):\n    return a\n" + 'def h(a):\n    """Return a as it is."""\n    return a\n' + "class C:\n    x = 1\n"
+    text += (
+        "def g(a):\n    return a\n"
+        + 'def h(a):\n    """Return a as it is."""\n    return a\n'
+        + "class C:\n    x = 1\n"
+    )
     rows, dropped = PairExtractor()(SourceFile("id", text, "python", "r", "p.py"))
     assert [row.name for row in rows] == ["f0", "f1", "f2", "f3", "f4"]
     assert dropped == {

@@ -155,7 +155,10 @@ def test_positions_restart_at_each_document(tokenizer, packed):
     [
         ({"mlm_rate": 1.5}, r"mlm_rate must lie in \(0, 1\), got 1\.5. To mask identifiers only, use 'dobf'"),
         ({"objective": "dobff"}, "objective must be one of random, parallel, dobf, got 'dobff'"),
-        ({"identifier_share": 0}, r"identifier_share must lie in \(0, 1\], got 0. To mask at random only, use 'random'"),
+        (
+            {"identifier_share": 0},
+            r"identifier_share must lie in \(0, 1\], got 0. To mask at random only, use 'random'",
+        ),
         ({"dobf_probability": 2}, r"dobf_probability must lie in \[0, 1\], got 2"),
         ({"mask_share": 0.9, "random_share": 0.2}, r"sum to 1 at most, got 0\.9 and 0\.2. Full mask is 1 and 0"),
     ],

@@ -62,7 +62,9 @@ def test_model_code_is_portable():
                 assert module and "." not in module, f"{path.name}: `from . import x` is not copied"
             else:
                 assert name in HUB_PORTABLE_IMPORTS | {"huggingface_hub"}, f"{path.name} imports {name}"
-    assert [path for path in (ROOT / "modeling_coderep").iterdir() if path.is_dir() and path.name != "__pycache__"] == []
+    assert [
+        path for path in (ROOT / "modeling_coderep").iterdir() if path.is_dir() and path.name != "__pycache__"
+    ] == []
     siblings = {path.stem for path in files("modeling_coderep")} - {"__init__", "modeling_coderep"}
     direct = {module for _, level, module in imported(ROOT / "modeling_coderep" / "modeling_coderep.py") if level}
     assert direct == siblings, "the modeling file imports every sibling directly"
@@ -83,7 +85,10 @@ def test_torch_would_be_noticed():
 
 
 def test_help_and_version_leave_heavy_packages_out():
-    code = "import sys; sys.argv = ['coderep']; import coderep; r = coderep.main([{!r}]); print(sorted(sys.modules)); sys.exit(r)"
+    code = (
+        "import sys; sys.argv = ['coderep']; import coderep;"
+        "code = coderep.main([{!r}]); print(sorted(sys.modules)); sys.exit(code)"
+    )
     for flag in ("-h", "--version"):
         done = child(code.format(flag))
         assert done.returncode == 0

@@ -66,8 +66,8 @@ def test_loss_and_gradients_equal_the_double_loop(n, hard, norm, detach, duplica
 
 
 def test_two_orthogonal_pairs_on_paper():
-    # Text i equals code i; the pairs are orthogonal. Temperature 1: positive e, two negatives of 1 each. Equal negatives
-    # have weights of 1/2 (sum 1) or 1 (mean 1). So -log(e / (e + 2)) with mean, -log(e / (e + 1)) with sum.
+    # Text i equals code i; the pairs are orthogonal. Temperature 1: positive e, two negatives of 1 each. Equal
+    # negatives have weights of 1/2 (sum 1) or 1 (mean 1). So -log(e / (e + 2)) with mean, -log(e / (e + 1)) with sum.
     eye = torch.eye(2)
     mean = bimodal_contrastive_loss(eye, eye, temperature=1.0, weight_norm="mean")
     assert mean.item() == pytest.approx(math.log((math.e + 2) / math.e), rel=1e-6)

@@ -70,7 +70,12 @@ def test_words_split_code_and_prose_alike():
 def test_bm25_finds_the_only_shared_word():
     codes = ["def read_rows(path): pass", "def remove_tree(path): pass", "def add(a, b): pass"]
     results = evaluate_retrieval(
-        bm25_scores, ["remove it", "add up", "rows"], [codes[1], codes[2], codes[0]], model="bm25", dataset="", revision=""
+        bm25_scores,
+        ["remove it", "add up", "rows"],
+        [codes[1], codes[2], codes[0]],
+        model="bm25",
+        dataset="",
+        revision="",
     )
     assert {result.metric: result.value for result in results} == {"mrr": 1.0, "recall@10": 1.0}
     assert np.isfinite(bm25_scores(["?!"], codes)).all()

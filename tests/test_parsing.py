@@ -29,7 +29,9 @@ def total(node):
 
 
 def occurrences(code, name):
-    return [(found.kind, found.name_id) for found in identifiers(code, "python") if code[found.start : found.end] == name]
+    return [
+        (found.kind, found.name_id) for found in identifiers(code, "python") if code[found.start : found.end] == name
+    ]
 
 
 def test_names_and_kinds():
@@ -60,7 +62,9 @@ def test_builtins_imports_and_keyword_names_stay(name):
 
 def test_keyword_argument_names_of_calls_stay_but_their_values_do_not():
     code = b"def f(item):\n    return g(item=item)\n"
-    spans = [(found.start, found.end) for found in identifiers(code, "python") if code[found.start : found.end] == b"item"]
+    spans = [
+        (found.start, found.end) for found in identifiers(code, "python") if code[found.start : found.end] == b"item"
+    ]
     assert spans == [(6, 10), (31, 35)]
 
 

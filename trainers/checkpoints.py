@@ -32,6 +32,19 @@ class MarkComplete(TrainerCallback):
             Path(args.output_dir, f"checkpoint-{state.global_step}", COMPLETE).touch()
 
 
+class SetEpoch(TrainerCallback):
+    """Tells the data set which epoch begins: the Trainer does so at the start, but not in an epoch that it resumes."""
+
+    def __init__(self, dataset: Any) -> None:
+        self.dataset = dataset
+
+    def on_epoch_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Called by the Trainer before the first batch; `state.epoch` is a fraction in a resumed epoch."""
+        self.dataset.set_epoch(int(state.epoch + 1e-6))
+
+
 def last_complete_checkpoint(output_dir: str | Path) -> Path | None:
     """The newest complete training checkpoint, None if there is none; torn ones are removed."""
     found: dict[int, Path] = {}
@@ -62,7 +75,11 @@ def check_checkpoint(path: str | Path) -> str:
     folder = Path(path)
     if folder.is_dir():
         if not (folder / CONFIG).is_file():
-            raise FileNotFoundError(f"{str(path)!r} is not a checkpoint: it has no {CONFIG}. Name a saved model's folder.")
+            raise FileNotFoundError(
+                f"{str(path)!r} is not a checkpoint: it has no {CONFIG}. Name a saved model's folder."
+            )
     elif folder.exists() or not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", str(path)) or str(path).startswith("."):
-        raise FileNotFoundError(f"checkpoint {str(path)!r} is not a folder. Name a saved model's folder or a Hub repo id.")
+        raise FileNotFoundError(
+            f"checkpoint {str(path)!r} is not a folder. Name a saved model's folder or a Hub repo id."
+        )
     return str(path)

@@ -40,8 +40,8 @@ class MlmTrainer(Trainer):
 def start_from_token_frequencies(model: PreTrainedModel, counts_V: np.ndarray) -> None:
     """Set the bias of a new vocabulary projection to the log frequency of each token (add-one smoothed).
 
-    Otherwise the first thousand steps teach the encoder one direction that says how frequent tokens are, which makes all
-    embeddings alike. A head without bias stays as it is.
+    Otherwise the first thousand steps teach the encoder one direction that says how frequent tokens are, which makes
+    all embeddings alike. A head without bias stays as it is.
     """
     head = model.get_output_embeddings()
     if getattr(head, "bias", None) is not None:

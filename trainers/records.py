@@ -11,7 +11,15 @@ from typing import Any
 
 from data_collators.files import write_json
 
-RECORDED_PACKAGES = ("torch", "transformers", "tokenizers", "datasets", "accelerate", "tree-sitter", "tree-sitter-python")
+RECORDED_PACKAGES = (
+    "torch",
+    "transformers",
+    "tokenizers",
+    "datasets",
+    "accelerate",
+    "tree-sitter",
+    "tree-sitter-python",
+)
 
 
 @dataclass(frozen=True, slots=True)

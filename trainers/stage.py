@@ -14,7 +14,7 @@ import modeling_coderep
 from data_collators.builders.store import load_stats
 
 from .arguments import StageArguments
-from .checkpoints import MarkComplete, check_checkpoint, last_complete_checkpoint, save_model
+from .checkpoints import MarkComplete, SetEpoch, check_checkpoint, last_complete_checkpoint, save_model
 from .progress import show_progress
 from .records import RunRecord
 
@@ -87,6 +87,7 @@ def train_and_save(
     if (output / RUN).is_file() and (output / MODEL).is_dir():
         return output / MODEL
     trainer.add_callback(MarkComplete())
+    trainer.add_callback(SetEpoch(trainer.train_dataset))
     show_progress(trainer, label)
     checkpoint = last_complete_checkpoint(output)
     started = time.monotonic()

@@ -14,12 +14,12 @@ from typing import Any
 from tqdm.auto import tqdm
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
+from ..files import new_folder, write_json
 from ..rows import PairRow, SourceFile, Stage1Row
 from ..tokenization import train_tokenizer
 from .pairs import PairExtractor, PairOptions
 from .sources import SPLITS, FileReport, SourceOptions, iter_sources, split_of
 from .stage1 import Stage1Extractor
-from ..files import new_folder, write_json
 from .store import STATS, ShardWriter
 
 Extract = Callable[[SourceFile], tuple[list[Any], Counter[str]]]
@@ -57,7 +57,15 @@ def build_pairs(
         FileExistsError: `output` exists and may not be replaced.
     """
     filters = filters or PairOptions()
-    return _build("pairs", options, PairExtractor(filters), PairRow, output, overwrite, {**asdict(filters), "kinds": list(filters.kinds)})
+    return _build(
+        "pairs",
+        options,
+        PairExtractor(filters),
+        PairRow,
+        output,
+        overwrite,
+        {**asdict(filters), "kinds": list(filters.kinds)},
+    )
 
 
 def build_tokenizer(

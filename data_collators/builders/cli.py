@@ -51,7 +51,9 @@ def stage1(argv: list[str]) -> int:
     parser.add_argument("--max-length", type=int, default=1024, help="longest document in tokens (default: 1024)")
     args = parser.parse_args(argv)
     if not Path(args.tokenizer).is_dir():
-        raise FileNotFoundError(f"tokenizer {args.tokenizer!r} is not a folder. Make one with `coderep data tokenizer`.")
+        raise FileNotFoundError(
+            f"tokenizer {args.tokenizer!r} is not a folder. Make one with `coderep data tokenizer`."
+        )
     trained = AutoTokenizer.from_pretrained(args.tokenizer)
     _report(
         build_stage1(_options(args), trained, args.output, max_length=args.max_length, overwrite=args.overwrite),

@@ -69,7 +69,9 @@ def load_split(folder: str | Path, split: str) -> Any:  # noqa: ANN401 - dataset
         )
     shards = sorted(folder.glob(f"{split}-*.parquet"))
     if not shards:
-        raise FileNotFoundError(f"data set {str(folder)!r} has no split {split!r}. Rebuild it with another --test-share.")
+        raise FileNotFoundError(
+            f"data set {str(folder)!r} has no split {split!r}. Rebuild it with another --test-share."
+        )
     try:
         return datasets.Dataset.from_parquet([str(shard) for shard in shards])
     except (pa.ArrowInvalid, datasets.exceptions.DatasetGenerationError) as error:

@@ -1,0 +1,274 @@
+"""The demo at a reduced size: complete, reused, resumed after a real kill; and the training stages it consists of."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+import coderep
+from hub_cards.demo import BM25, STAGE1, STAGE2, UNTRAINED, run_demo
+from trainers.checkpoints import last_complete_checkpoint
+
+RECIPE = {
+    "data": {"test_share": 0.3},
+    "tokenizer": {"vocab_size": 1024, "model_max_length": 64},
+    "mlm": {
+        "model_config": {
+            "hidden_size": 32,
+            "num_hidden_layers": 1,
+            "num_attention_heads": 2,
+            "intermediate_size": 64,
+            "max_position_embeddings": 64,
+            "embedding_dropout": 0,
+            "hidden_dropout": 0,
+            "attention_dropout": 0,
+        },
+        "max_length": 64,
+        "per_device_train_batch_size": 4,
+        "max_steps": 20,
+        "learning_rate": 1e-3,
+        "logging_steps": 10,
+        "save_steps": 10,
+    },
+    "contrastive": {
+        "max_text_length": 16,
+        "max_code_length": 32,
+        "hard_positive_rate": 0.5,
+        "per_device_train_batch_size": 16,
+        "max_steps": 60,
+        "learning_rate": 1e-3,
+        "logging_steps": 20,
+        "save_steps": 20,
+    },
+    "evaluation": {"max_length": 32},
+    "search": {"max_length": 32, "top_k": 2, "queries": ["read rows of a csv file"]},
+}
+PARTS = (
+    "recipe.json",
+    "demo.log",
+    "run.json",
+    "results.json",
+    "retrieval.png",
+    "checkpoint/README.md",
+    "checkpoint/model.safetensors",
+    "checkpoint/modules.json",
+    "tokenizer/tokenizer.json",
+    "data/stage1/stats.json",
+    "data/pairs/stats.json",
+    "mlm/run.json",
+    "contrastive/run.json",
+)
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory):
+    path = tmp_path_factory.mktemp("recipe") / "demo.yaml"
+    path.write_text(yaml.safe_dump(RECIPE))
+    return path
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory, corpus, recipe):
+    """A finished demo, made once."""
+    output = tmp_path_factory.mktemp("demo of tests") / "demo"
+    run_demo(output, recipe=recipe, source=corpus)
+    return output
+
+
+def weights(folder):
+    from safetensors.torch import load_file
+
+    return load_file(folder / "model.safetensors")
+
+
+def test_demo_leaves_everything_it_promises(demo):
+    assert [name for name in PARTS if not (demo / name).is_file()] == []
+    assert not [path for path in demo.rglob("*") if ".partial" in path.name]
+    assert (demo / "retrieval.png").read_bytes().startswith(b"\x89PNG")
+    log = (demo / "demo.log").read_text()
+    for line in ("[1/11] train the tokenizer", "equal, bit for bit", "$ coderep search", ".py:"):
+        assert line in log
+
+
+def test_demo_numbers_are_those_of_its_card(demo):
+    results = json.loads((demo / "results.json").read_text())["results"]
+    mrr = {row["model"]: row["value"] for row in results if row["metric"] == "mrr"}
+    assert list(mrr) == [BM25, UNTRAINED, STAGE1, STAGE2]
+    card = (demo / "checkpoint" / "README.md").read_text()
+    for name, value in mrr.items():
+        assert f"| {name} | {100 * value:.1f} |" in card
+    assert mrr[STAGE2] > mrr[STAGE1]
+
+
+def test_records_say_how_the_checkpoint_came_about(demo):
+    stages = json.loads((demo / "run.json").read_text())["stages"]
+    assert [stage["name"] for stage in stages] == ["stage 1", "stage 2"]
+    assert stages[0]["recipe"]["max_steps"] == 20 and stages[0]["recipe"]["learning_rate"] == 1e-3
+    assert stages[0]["tokens"] > 20 * 4 * 64 * 0.8 and stages[1]["tokens"] > 0
+    assert stages[1]["log"][-1]["loss"] < stages[1]["log"][0]["loss"]
+    text = (demo / "run.json").read_text() + (demo / "results.json").read_text()
+    assert str(demo.parent) not in text and os.environ.get("HOME", "/root") not in text
+
+
+def test_demo_reuses_what_is_finished(demo, corpus, recipe):
+    before = {name: (demo / name).stat().st_mtime_ns for name in PARTS if name != "demo.log"}
+    results = run_demo(demo, recipe=recipe, source=corpus)
+    assert results == json.loads((demo / "results.json").read_text())
+    assert before == {name: (demo / name).stat().st_mtime_ns for name in before}
+
+
+def test_demo_does_not_touch_folders_that_are_not_its_own(demo, corpus, recipe, tmp_path):
+    (tmp_path / "thesis.txt").write_text("mine")
+    with pytest.raises(FileExistsError, match="holds something else"):
+        run_demo(tmp_path, recipe=recipe, source=corpus)
+    with pytest.raises(FileExistsError, match="a demo with another recipe or source. Name another --output"):
+        run_demo(demo, recipe=recipe, source=corpus / "json")
+    (tmp_path / "bad.yaml").write_text("dta: {}")
+    with pytest.raises(ValueError, match="unknown key 'dta' in the demo's recipe. Did you mean 'data'"):
+        run_demo(tmp_path / "out", recipe=tmp_path / "bad.yaml", source=corpus)
+
+
+def start(output, corpus, recipe):
+    argv = ["--output", str(output), "--source", str(corpus), "--recipe", str(recipe)]
+    with open(output.parent / "stderr.txt", "w") as log:
+        return subprocess.Popen([sys.executable, "-m", "coderep", "demo", *argv], stderr=log)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")
+@pytest.mark.timeout(600)
+def test_demo_killed_in_training_goes_on_and_ends_with_the_same_weights(demo, corpus, recipe, tmp_path):
+    """Killed for real between checkpoints of each stage; the final weights equal those of the run that was let be."""
+    output, stderr = tmp_path / "demo", tmp_path / "stderr.txt"
+    for folder, signal_number in (("mlm", signal.SIGKILL), ("contrastive", signal.SIGTERM)):
+        process = start(output, corpus, recipe)
+        deadline = time.monotonic() + 240
+        while last_complete_checkpoint_or_none(output / folder) is None:
+            assert process.poll() is None and time.monotonic() < deadline, stderr.read_text()
+            time.sleep(0.02)
+        process.send_signal(signal_number)
+        process.wait()
+        assert not (output / "checkpoint").exists()
+    # A checkpoint that was being written when the power went: newest, but not complete.
+    torn = output / "contrastive" / "checkpoint-40"
+    (torn / "complete").unlink(missing_ok=True)
+    torn.mkdir(exist_ok=True)
+    (torn / "model.safetensors").write_bytes(b"half")
+    process = start(output, corpus, recipe)
+    assert process.wait() == 0, stderr.read_text()
+    log = stderr.read_text()
+    assert "done before" in log and "stage 2: resumed at step" in log
+    for name in ("mlm/model", "contrastive/model", "checkpoint"):
+        mine, theirs = weights(output / name), weights(demo / name)
+        assert all(torch.equal(mine[key], theirs[key]) for key in theirs), name
+
+
+def last_complete_checkpoint_or_none(folder):
+    """Like `last_complete_checkpoint`, but removes nothing while another process writes."""
+    marked = list(folder.glob("checkpoint-*/complete"))
+    return marked[0] if marked else None
+
+
+def test_torn_checkpoints_are_removed(tmp_path):
+    for step, complete in ((10, True), (20, True), (30, False)):
+        (tmp_path / f"checkpoint-{step}").mkdir()
+        if complete:
+            (tmp_path / f"checkpoint-{step}" / "complete").touch()
+    assert last_complete_checkpoint(tmp_path).name == "checkpoint-20"
+    assert not (tmp_path / "checkpoint-30").exists()
+    assert last_complete_checkpoint(tmp_path / "nowhere") is None
+
+
+# the commands on what the demo made
+
+
+def test_search_command(demo, corpus, capsys):
+    assert coderep.main(["search", str(demo / "checkpoint"), str(corpus), "parse arguments", "--top-k", "3"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 3
+    scores = [float(line.split()[0]) for line in lines]
+    assert scores == sorted(scores, reverse=True)
+    place = lines[0].split()[1]
+    path, line = (
+        place.rsplit(":", 1) if os.path.exists(place.rsplit(":", 1)[0]) else lines[0].split("  ")[1].rsplit(":", 1)
+    )
+    assert lines[0].split("  ", 2)[2] in open(path).read()
+    assert int(line) >= 1
+
+
+def test_search_uses_its_cache_and_refuses_nonsense(demo, corpus, capsys, tmp_path, monkeypatch):
+    from trainers.search import CodeIndex
+
+    index = CodeIndex.build(demo / "checkpoint", corpus / "csv.py", max_length=32)
+    monkeypatch.setattr("trainers.encode.Encoder.encode", lambda *a, **k: pytest.fail("encoded again"))
+    again = CodeIndex.build(demo / "checkpoint", corpus / "csv.py", max_length=32)
+    np.testing.assert_array_equal(index._embeddings_ND, again._embeddings_ND)
+    with pytest.raises(ValueError, match="the query is empty"):
+        index.search("  ")
+    with pytest.raises(ValueError, match="top_k must be at least 1, got 0"):
+        index.search("x", 0)
+    (tmp_path / "nothing.py").write_text("x = 1\n")
+    with pytest.raises(ValueError, match="no function below"):
+        CodeIndex.build(demo / "checkpoint", tmp_path / "nothing.py")
+
+
+def test_encode_command(demo, tmp_path, capsys):
+    lines = tmp_path / "texts.jsonl"
+    lines.write_text('{"text": "a"}\n{"code": "def f(): pass"}\n')
+    out = tmp_path / "out.npy"
+    assert coderep.main(["encode", str(demo / "checkpoint"), str(lines), "--output", str(out)]) == 0
+    vectors = np.load(out)
+    assert vectors.shape == (2, 32) and np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
+    lines.write_text('{"text": "a"}\n{"txt": 1}\n')
+    assert coderep.main(["encode", str(demo / "checkpoint"), str(lines), "--output", str(out)]) == 2
+    assert "line 2 has no string field 'text' or 'code'" in capsys.readouterr().err
+
+
+def test_eval_command_agrees_with_the_demo(demo, tmp_path, capsys):
+    output = tmp_path / "results.json"
+    argv = ["eval", "retrieval", "bm25", str(demo / "checkpoint"), "--data", str(demo / "data" / "pairs")]
+    assert coderep.main([*argv, "--max-length", "32", "--output", str(output)]) == 0
+    mine = {(r["model"], r["metric"]): r["value"] for r in json.loads(output.read_text())["results"]}
+    theirs = {(r["model"], r["metric"]): r["value"] for r in json.loads((demo / "results.json").read_text())["results"]}
+    assert mine["bm25", "mrr"] == pytest.approx(theirs[BM25, "mrr"])
+    assert mine[str(demo / "checkpoint"), "mrr"] == pytest.approx(theirs[STAGE2, "mrr"])
+
+
+def test_data_and_train_commands_make_a_model(corpus, tmp_path, capsys):
+    tok, rows, pairs = (str(tmp_path / name) for name in ("tok", "rows", "pairs"))
+    source = ["--source", str(corpus)]
+    config = "{hidden_size: 16, num_hidden_layers: 1, num_attention_heads: 2, intermediate_size: 16}"
+    for argv in (
+        ["data", "tokenizer", *source, "--output", tok, "--vocab-size", "400", "--max-length", "64"],
+        ["data", "stage1", *source, "--tokenizer", tok, "--output", rows, "--max-length", "64"],
+        ["data", "pairs", *source, "--output", pairs],
+        ["train", "mlm", "--data", rows, "--tokenizer", tok, "--output_dir", str(tmp_path / "mlm"), "--max_steps", "2",
+         "--max_length", "64", "--model_config", config],
+        ["train", "contrastive", "--data", pairs, "--model", str(tmp_path / "mlm" / "model"), "--max_steps", "2",
+         "--max_code_length", "32", "--output_dir", str(tmp_path / "con"), "--per_device_train_batch_size", "4"],
+        ["card", "render", str(tmp_path / "con"), "--output", str(tmp_path / "card.md")],
+    ):  # fmt: skip
+        assert coderep.main(argv) == 0, capsys.readouterr().err
+    assert "# con" in (tmp_path / "card.md").read_text()
+    assert coderep.main(["train", "mlm", "--data", rows, "--tokenizer", tok, "--max_length", "4096"]) == 2
+    assert "max_length=4096 exceeds the model's max_position_embeddings=2048" in capsys.readouterr().err
+    assert (
+        coderep.main(["train", "contrastive", "--data", pairs, "--model", str(tmp_path / "mlm" / "model"),
+                      "--per_device_train_batch_size", "5000"]) == 2
+    )  # fmt: skip
+    assert "pairs are fewer than one batch of 5000. Lower per_device_train_batch_size" in capsys.readouterr().err
+
+
+def test_a_loss_that_is_no_number_stops_training(demo, tmp_path):
+    argv = ["train", "mlm", "--data", str(demo / "data" / "stage1"), "--model", str(demo / "mlm" / "model")]
+    argv += ["--max_length", "64", "--max_steps", "5", "--learning_rate", "1e30", "--output_dir", str(tmp_path / "run")]
+    assert coderep.main(argv) == 1
+    assert not (tmp_path / "run" / "model").exists()
