@@ -23,6 +23,9 @@ class CodeRepConfig(PreTrainedConfig):
         hidden_act: Activation of the feed-forward layer, a name that transformers knows. The default is the paper's
             `gelu_new` in its fused form.
         max_position_embeddings: Longest document in tokens, EOS included.
+        position_embedding: "absolute" adds a learned vector for each position, as in CodeSage; "rotary" turns queries
+            and keys by their position (arXiv 2104.09864) and needs an even number of units per head.
+        rotary_base: Base of the rotary wave lengths.
         embedding_dropout: Dropout rate after the embeddings.
         hidden_dropout: Dropout rate on the output of each attention and feed-forward block.
         attention_dropout: Dropout rate on the attention weights.
@@ -49,6 +52,8 @@ class CodeRepConfig(PreTrainedConfig):
     intermediate_size: int = 3072
     hidden_act: str = "gelu_pytorch_tanh"
     max_position_embeddings: int = 2048
+    position_embedding: Literal["absolute", "rotary"] = "absolute"
+    rotary_base: float = 10_000.0
     embedding_dropout: float | int = 0.1
     hidden_dropout: float | int = 0.1
     attention_dropout: float | int = 0.1
@@ -80,6 +85,11 @@ class CodeRepConfig(PreTrainedConfig):
             raise ValueError(
                 f"hidden_size={self.hidden_size} is not a multiple of "
                 f"num_attention_heads={self.num_attention_heads}. Change one of the two."
+            )
+        if self.position_embedding == "rotary" and self.hidden_size // self.num_attention_heads % 2:
+            raise ValueError(
+                f"rotary positions need an even number of units per head, got hidden_size={self.hidden_size} over "
+                f"num_attention_heads={self.num_attention_heads}. Change one of the two, or use 'absolute'."
             )
 
     def validate_rates(self) -> None:

@@ -53,17 +53,34 @@ def eager_attention(
     return (weights_BHTT @ value_BHTK).transpose(1, 2).contiguous(), weights_BHTT
 
 
+def rotary_angles(position_ids: Tensor, head_dim: int, base: float, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Cosines and sines, each (B, 1, T, K), by which rotary positions turn queries and keys (arXiv 2104.09864)."""
+    exponents_J = torch.arange(0, head_dim, 2, device=position_ids.device, dtype=torch.float32) / head_dim
+    angles_BTJ = position_ids.unsqueeze(-1).float() * base**-exponents_J
+    angles_B1TK = torch.cat([angles_BTJ, angles_BTJ], dim=-1).unsqueeze(1)
+    return angles_B1TK.cos().to(dtype), angles_B1TK.sin().to(dtype)
+
+
+def rotate(states_BHTK: Tensor, cos_B1TK: Tensor, sin_B1TK: Tensor) -> Tensor:
+    """Turn the pairs (k, k + K/2) of each head by the angles of their positions."""
+    first, second = states_BHTK.chunk(2, dim=-1)
+    return states_BHTK * cos_B1TK + torch.cat([-second, first], dim=-1) * sin_B1TK
+
+
 class CodeRepEmbeddings(nn.Module):
-    """Sum of token and position embeddings."""
+    """Token embeddings, plus position embeddings where positions are absolute."""
 
     def __init__(self, config: CodeRepConfig) -> None:
         super().__init__()
         self.tokens = nn.Embedding(config.vocab_size, config.hidden_size)
-        self.positions = nn.Embedding(config.max_position_embeddings, config.hidden_size)
+        absolute = config.position_embedding == "absolute"
+        self.positions = nn.Embedding(config.max_position_embeddings, config.hidden_size) if absolute else None
         self.dropout = nn.Dropout(config.embedding_dropout)
 
     def forward(self, inputs_embeds: Tensor, position_ids: Tensor) -> Tensor:
-        return self.dropout(inputs_embeds + self.positions(position_ids))
+        if self.positions is not None:
+            inputs_embeds = inputs_embeds + self.positions(position_ids)
+        return self.dropout(inputs_embeds)
 
 
 class CodeRepAttention(nn.Module):
@@ -79,11 +96,17 @@ class CodeRepAttention(nn.Module):
         self.out = nn.Linear(config.hidden_size, config.hidden_size)
 
     def forward(
-        self, hidden_states: Tensor, attention_mask: Tensor | None, **kwargs: object
+        self,
+        hidden_states: Tensor,
+        attention_mask: Tensor | None,
+        rotary: tuple[Tensor, Tensor] | None = None,
+        **kwargs: object,
     ) -> tuple[Tensor, Tensor | None]:
         rows_tokens = hidden_states.shape[:-1]
         qkv_BT3HK = self.qkv(hidden_states).view(*rows_tokens, 3, -1, self.head_dim)
         query_BHTK, key_BHTK, value_BHTK = (part.transpose(1, 2) for part in qkv_BT3HK.unbind(dim=2))
+        if rotary is not None:
+            query_BHTK, key_BHTK = rotate(query_BHTK, *rotary), rotate(key_BHTK, *rotary)
         attend: Callable = ALL_ATTENTION_FUNCTIONS.get_interface(self.config._attn_implementation, eager_attention)
         output_BTHK, weights_BHTT = attend(
             self,
@@ -208,13 +231,20 @@ class CodeRepModel(EncodeMixin, CodeRepPreTrainedModel):
             attention_mask=attention_mask,
             and_mask_function=None if documents_BT is None else packed_sequence_mask_function(documents_BT),
         )
+        rotary = self._rotary(position_ids, hidden_states.dtype)
         for layer in self.layers:
-            hidden_states = layer(hidden_states, block_mask, position_ids=position_ids, **kwargs)
+            hidden_states = layer(hidden_states, block_mask, position_ids=position_ids, rotary=rotary, **kwargs)
         hidden_states = self.final_norm(hidden_states)
         return BaseModelOutputWithPooling(
             last_hidden_state=hidden_states,
             pooler_output=None if documents_BT is not None else self._pool(hidden_states, attention_mask),
         )
+
+    def _rotary(self, position_ids: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor] | None:
+        if self.config.position_embedding != "rotary":
+            return None
+        head_dim = self.config.hidden_size // self.config.num_attention_heads
+        return rotary_angles(position_ids, head_dim, self.config.rotary_base, dtype)
 
     def _check_length(self, tokens: int) -> None:
         if tokens > self.config.max_position_embeddings:

@@ -21,6 +21,7 @@ from modeling_coderep import (
     encode_texts,
 )
 from modeling_coderep.encoding_coderep import token_budget_batches
+from modeling_coderep.modeling_coderep import rotary_angles, rotate
 
 
 @pytest.fixture
@@ -33,9 +34,10 @@ def ids(rows, tokens):
 
 
 @pytest.mark.parametrize("backend", ["eager", "sdpa"])
+@pytest.mark.parametrize("positions", ["absolute", "rotary"])
 @pytest.mark.parametrize("lengths", [(5, 7), (1, 10, 3), (14,)])
-def test_packed_documents_equal_documents_alone(tiny_config, backend, lengths):
-    tiny_config._attn_implementation = backend
+def test_packed_documents_equal_documents_alone(tiny_config, backend, positions, lengths):
+    tiny_config._attn_implementation, tiny_config.position_embedding = backend, positions
     model = CodeRepModel(tiny_config).eval()
     documents = [ids(1, length) for length in lengths]
     positions = torch.cat([torch.arange(length) for length in lengths]).unsqueeze(0)
@@ -49,6 +51,30 @@ def test_documents_in_a_row_would_see_each_other_without_restarts(model):
     first, second = ids(1, 5), ids(1, 7)
     together = model(torch.cat([first, second], dim=1)).last_hidden_state[:, :5]
     assert not torch.allclose(together, model(first).last_hidden_state, atol=1e-3)
+
+
+def test_rotary_scores_depend_on_distance_alone():
+    """The dot product of a query at i and a key at j is the same at i + 9 and j + 9, and not at another distance."""
+    query, key = torch.randn(1, 1, 1, 8), torch.randn(1, 1, 1, 8)
+
+    def score(i, j):
+        turned = [
+            rotate(states, *rotary_angles(torch.tensor([[place]]), 8, 10_000.0, torch.float32))
+            for states, place in ((query, i), (key, j))
+        ]
+        return (turned[0] * turned[1]).sum().item()
+
+    assert score(3, 1) == pytest.approx(score(12, 10), abs=1e-5)
+    assert score(5, 5) == pytest.approx((query * key).sum().item(), abs=1e-5)
+    assert abs(score(3, 1) - score(3, 2)) > 1e-3
+
+
+def test_rotary_turns_each_pair_by_its_angle():
+    # One pair, position 2, base 1: angle 2, so (1, 0) becomes (cos 2, sin 2).
+    cos, sin = rotary_angles(torch.tensor([[2]]), 2, 1.0, torch.float32)
+    assert rotate(torch.tensor([[[[1.0, 0.0]]]]), cos, sin).flatten().tolist() == pytest.approx(
+        [math.cos(2), math.sin(2)]
+    )
 
 
 def test_padding_changes_nothing(model):
@@ -184,6 +210,10 @@ def test_both_or_no_inputs_are_refused(model):
     ("change", "message"),
     [
         ({"hidden_size": 30}, r"hidden_size=30 is not a multiple of num_attention_heads=4"),
+        (
+            {"hidden_size": 12, "position_embedding": "rotary"},
+            r"rotary positions need an even number of units per head",
+        ),
         ({"hidden_dropout": 1.0}, r"hidden_dropout must lie in \[0, 1\), got 1\.0"),
         ({"num_hidden_layers": 0}, r"num_hidden_layers must be at least 1, got 0"),
         ({"pad_token_id": 5000}, r"pad_token_id=5000 is outside the vocabulary of 1024"),
