@@ -10,9 +10,46 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test talks to the Hub
 
 import pytest
 import torch
+import yaml
 
 STDLIB = Path(sysconfig.get_path("stdlib"))
 MODULES = ("argparse.py", "textwrap.py", "json", "shutil.py", "heapq.py", "calendar.py", "csv.py", "tempfile.py")
+
+# The demo at a size that trains in seconds.
+DEMO_RECIPE = {
+    "data": {"test_share": 0.3},
+    "tokenizer": {"vocab_size": 1024, "model_max_length": 64},
+    "mlm": {
+        "model_config": {
+            "hidden_size": 32,
+            "num_hidden_layers": 1,
+            "num_attention_heads": 2,
+            "intermediate_size": 64,
+            "max_position_embeddings": 64,
+            "embedding_dropout": 0,
+            "hidden_dropout": 0,
+            "attention_dropout": 0,
+        },
+        "max_length": 64,
+        "per_device_train_batch_size": 4,
+        "max_steps": 20,
+        "learning_rate": 1e-3,
+        "logging_steps": 10,
+        "save_steps": 10,
+    },
+    "contrastive": {
+        "max_text_length": 16,
+        "max_code_length": 32,
+        "hard_positive_rate": 0.5,
+        "per_device_train_batch_size": 16,
+        "max_steps": 60,
+        "learning_rate": 1e-3,
+        "logging_steps": 20,
+        "save_steps": 20,
+    },
+    "evaluation": {"max_length": 32},
+    "search": {"max_length": 32, "top_k": 2, "queries": ["read rows of a csv file"]},
+}
 
 
 @pytest.fixture(scope="session")
@@ -56,6 +93,25 @@ def tiny_config():
         attention_dropout=0.0,
         initializer_range=0.2,  # large enough that differences show
     )
+
+
+@pytest.fixture(scope="session")
+def recipe(tmp_path_factory):
+    """The reduced recipe as a file."""
+    path = tmp_path_factory.mktemp("recipe") / "demo.yaml"
+    path.write_text(yaml.safe_dump(DEMO_RECIPE))
+    return path
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory, corpus, recipe):
+    """A finished demo of reduced size, made once."""
+    from hub_cards.demo import run_demo
+
+    folder = tmp_path_factory.mktemp("demo of tests")
+    os.environ["CODEREP_CACHE"] = str(folder / "cache")
+    run_demo(folder / "demo", recipe=recipe, source=corpus)
+    return folder / "demo"
 
 
 @pytest.fixture(autouse=True)

@@ -12,46 +12,11 @@ import time
 import numpy as np
 import pytest
 import torch
-import yaml
 
 import coderep
 from hub_cards.demo import BM25, STAGE1, STAGE2, UNTRAINED, run_demo
 from trainers.checkpoints import last_complete_checkpoint
 
-RECIPE = {
-    "data": {"test_share": 0.3},
-    "tokenizer": {"vocab_size": 1024, "model_max_length": 64},
-    "mlm": {
-        "model_config": {
-            "hidden_size": 32,
-            "num_hidden_layers": 1,
-            "num_attention_heads": 2,
-            "intermediate_size": 64,
-            "max_position_embeddings": 64,
-            "embedding_dropout": 0,
-            "hidden_dropout": 0,
-            "attention_dropout": 0,
-        },
-        "max_length": 64,
-        "per_device_train_batch_size": 4,
-        "max_steps": 20,
-        "learning_rate": 1e-3,
-        "logging_steps": 10,
-        "save_steps": 10,
-    },
-    "contrastive": {
-        "max_text_length": 16,
-        "max_code_length": 32,
-        "hard_positive_rate": 0.5,
-        "per_device_train_batch_size": 16,
-        "max_steps": 60,
-        "learning_rate": 1e-3,
-        "logging_steps": 20,
-        "save_steps": 20,
-    },
-    "evaluation": {"max_length": 32},
-    "search": {"max_length": 32, "top_k": 2, "queries": ["read rows of a csv file"]},
-}
 PARTS = (
     "recipe.json",
     "demo.log",
@@ -67,21 +32,6 @@ PARTS = (
     "mlm/run.json",
     "contrastive/run.json",
 )
-
-
-@pytest.fixture(scope="module")
-def recipe(tmp_path_factory):
-    path = tmp_path_factory.mktemp("recipe") / "demo.yaml"
-    path.write_text(yaml.safe_dump(RECIPE))
-    return path
-
-
-@pytest.fixture(scope="module")
-def demo(tmp_path_factory, corpus, recipe):
-    """A finished demo, made once."""
-    output = tmp_path_factory.mktemp("demo of tests") / "demo"
-    run_demo(output, recipe=recipe, source=corpus)
-    return output
 
 
 def weights(folder):
