@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -146,12 +147,9 @@ def test_search_command(demo, corpus, capsys):
     assert len(lines) == 3
     scores = [float(line.split()[0]) for line in lines]
     assert scores == sorted(scores, reverse=True)
-    place = lines[0].split()[1]
-    path, line = (
-        place.rsplit(":", 1) if os.path.exists(place.rsplit(":", 1)[0]) else lines[0].split("  ")[1].rsplit(":", 1)
-    )
-    assert lines[0].split("  ", 2)[2] in open(path).read()
-    assert int(line) >= 1
+    place, shown = lines[0].split("  ")[1:3]
+    path, line = place.rsplit(":", 1)
+    assert shown in Path(path).read_text().splitlines()[int(line) - 1]
 
 
 def test_search_uses_its_cache_and_refuses_nonsense(demo, corpus, capsys, tmp_path, monkeypatch):

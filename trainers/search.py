@@ -18,6 +18,7 @@ from data_collators.builders.sources import SourceOptions, iter_sources
 from data_collators.files import new_file
 from data_collators.parsing import dedent, functions
 
+from .checkpoints import check_checkpoint
 from .encode import Encoder, load_encoder
 from .progress import quiet_bars, say
 
@@ -79,6 +80,7 @@ class CodeIndex:
             FileNotFoundError: The path or the checkpoint does not exist.
             ValueError: There is no function to index.
         """
+        check_checkpoint(checkpoint)  # before the code is read, which can take a while
         places = _places(path)
         if not places:
             raise ValueError(f"no function below {str(path)!r}. Name a folder or file of source code.")
