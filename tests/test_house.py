@@ -125,7 +125,7 @@ def test_import_registers_the_auto_classes():
         (["dmeo"], 2, "unknown command 'dmeo'"),
         (["data"], 2, "unknown command 'data'"),
         (["search", "/no/checkpoint", ".", "query"], 2, "checkpoint '/no/checkpoint' is not a folder"),
-        (["search", "tests", "/no/path", "query"], 2, "source '/no/path' does not exist"),
+        (["search", "tests", "/no/path", "query"], 2, "'tests' is not a checkpoint: it has no config.json"),
         (["encode", ".", "missing.jsonl", "--output", "x.npy"], 2, "'missing.jsonl' does not exist"),
         (["train", "mlm", "--config", "no.yaml"], 2, "recipe 'no.yaml' does not exist"),
         (["train", "mlm", "--mlm_rte", "0.1"], 2, "unknown key 'mlm_rte' in the flags. Did you mean 'mlm_rate'?"),
