@@ -107,13 +107,27 @@ def _run(target: str, argv: list[str]) -> int:
         return load(target)(argv)
     except KeyboardInterrupt:
         return _fail("interrupted. The same command goes on from the last finished step.", 130)
-    except (ValueError, OSError, ImportError, ArithmeticError) as error:
+    except Exception as error:  # whatever fails, people get one line
         if os.environ.get("CODEREP_DEBUG"):
             raise
+        if _disk_full(error):
+            return _fail("no space left. Free space or name another output, then run the same command.", 1)
+        if isinstance(error, _USAGE_ERRORS) or type(error).__name__.startswith("StrictDataclass"):
+            return _fail(str(error), 2)
+        if isinstance(error, (OSError, ImportError, ArithmeticError)):
+            return _fail(str(error), 1)
+        return _fail(f"{type(error).__name__}: {str(error)[:300]} (CODEREP_DEBUG=1 shows where)", 1)
+
+
+def _disk_full(error: BaseException | None) -> bool:
+    """Whether an error, or one that caused it, is a full disk; libraries in Rust and C++ have errors of their own."""
+    while error is not None:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            where = f" while writing {error.filename}" if error.filename else ""
-            return _fail(f"no space left{where}. Free space or name another output, then run the same command.", 1)
-        return _fail(str(error) or type(error).__name__, 2 if isinstance(error, _USAGE_ERRORS) else 1)
+            return True
+        if any(sign in str(error) for sign in ("os error 28", "os error 27", "os error 122", "unexpected pos")):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _fail(message: str, code: int) -> int:

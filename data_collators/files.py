@@ -21,20 +21,22 @@ def new_folder(path: str | Path, marker: str, overwrite: bool = False) -> Iterat
     Raises:
         FileExistsError: `path` exists and may not be replaced.
     """
-    path = Path(path)
+    path = Path(path).resolve()  # a link to a folder on another disk stays a link
     if path.exists() and not (path.is_dir() and not any(path.iterdir())):
         if not (path / marker).is_file():
             raise FileExistsError(f"output {str(path)!r} holds something else (no {marker}). Name another folder.")
         if not overwrite:
             raise FileExistsError(f"output {str(path)!r} exists already. Name another folder or add --overwrite.")
-    partial = path.parent / f".{path.name}.partial"
-    shutil.rmtree(partial, ignore_errors=True)
+    partial, before = (path.parent / f".{path.name}.{state}" for state in ("partial", "before"))
+    for leftover in (partial, before):
+        shutil.rmtree(leftover, ignore_errors=True)
     partial.mkdir(parents=True)
     try:
         yield partial
         if path.exists():
-            shutil.rmtree(path)
+            os.replace(path, before)
         os.replace(partial, path)
+        shutil.rmtree(before, ignore_errors=True)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
@@ -57,3 +59,56 @@ def write_json(path: str | Path, record: dict[str, Any]) -> None:
     """Write a record under a temporary name, then rename."""
     with new_file(path) as partial:
         partial.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def check_output_file(path: str | Path) -> None:
+    """Refuse, before any work, a file that could not be written.
+
+    Raises:
+        FileNotFoundError: Its folder does not exist.
+        IsADirectoryError: It is a folder.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise IsADirectoryError(f"output {str(path)!r} is a folder. Name a file in it.")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"the folder of output {str(path)!r} does not exist. Create it or name another.")
+
+
+def claim_folder(folder: str | Path, marker: str, record: dict[str, Any]) -> bool:
+    """Take an empty or new folder for a piece of work, or go on in one that was taken for the same work.
+
+    Args:
+        folder: The folder.
+        marker: File in it that says what it was taken for.
+        record: What the work is; JSON.
+
+    Returns:
+        Whether the folder had been taken for this work before.
+
+    Raises:
+        FileExistsError: The folder holds something else, or was taken for other work.
+    """
+    folder, record = Path(folder), json.loads(json.dumps(record))
+    path = folder / marker
+    if path.is_file():
+        try:
+            before = json.loads(path.read_text(encoding="utf-8"))
+        except json.JSONDecodeError:
+            before = {}
+        changed = sorted(key for key in {*before, *record} if before.get(key) != record.get(key))
+        if changed:
+            raise FileExistsError(
+                f"output {str(folder)!r} holds work with another {', '.join(changed)}. "
+                "Name another folder or delete this one."
+            )
+        return True
+    if folder.exists() and not folder.is_dir() or folder.is_dir() and any(not _partial(p) for p in folder.iterdir()):
+        raise FileExistsError(f"output {str(folder)!r} holds something else (no {marker}). Name another folder.")
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(path, record)
+    return False
+
+
+def _partial(path: Path) -> bool:
+    return path.name.startswith(".") and path.name.endswith(".partial")

@@ -9,6 +9,7 @@ import ast
 import importlib
 import inspect
 import re
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -52,6 +53,7 @@ class Function:
     returns: tuple[Span, ...]
     docstring_span: Span | None
     docstring: str
+    inner_docstrings: tuple[Span, ...]
     line: int
 
 
@@ -156,6 +158,7 @@ def _function(code: bytes, node: Node, table: Language) -> Function:
         returns=tuple(_own_returns(body, table)),
         docstring_span=None if docstring_node is None else _span(docstring_node),
         docstring="" if docstring_node is None else _docstring_text(code[slice(*_span(docstring_node))]),
+        inner_docstrings=tuple(_inner_docstrings(body, table)),
         line=outer.start_point.row + 1,
     )
 
@@ -204,10 +207,25 @@ def _docstring_node(body: Node, table: Language) -> Node | None:
     return first if first.named_children[0].type == string_type else None
 
 
+def _inner_docstrings(body: Node, table: Language) -> Iterator[Span]:
+    """Docstrings of the definitions inside a body."""
+    pending = list(body.named_children)
+    while pending:
+        node = pending.pop()
+        if node.type in table.functions | table.classes and (inner := node.child_by_field_name(table.body)):
+            docstring = _docstring_node(inner, table)
+            if docstring is not None:
+                yield _span(docstring)
+        pending.extend(node.named_children)
+
+
 def _docstring_text(literal: bytes) -> str:
     try:
-        value = ast.literal_eval(literal.decode("utf-8"))
-    except (ValueError, SyntaxError, UnicodeDecodeError, MemoryError, RecursionError):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of escapes such as "\\d", which newer Pythons warn about
+            value = ast.literal_eval(literal.decode("utf-8"))
+        value.encode("utf-8")  # an escape may stand for half a surrogate pair, which no file can hold
+    except (ValueError, SyntaxError, AttributeError, MemoryError, RecursionError):
         return ""
     return inspect.cleandoc(value) if isinstance(value, str) else ""
 
@@ -246,11 +264,15 @@ def dedent(text: str) -> str:
 
 
 def without_docstring(code: bytes, function: Function) -> str:
-    """The whole function, docstring removed."""
-    return cut(code, function.span, [function.docstring_span] if function.docstring_span else [])
+    """The whole function, its docstring and those of definitions inside it removed."""
+    return cut(code, function.span, _docstrings(function))
 
 
 def hard_positive(code: bytes, function: Function) -> str:
-    """The body without signature, docstring and return statements (section 3.2); "" when nothing is left."""
-    dropped = list(function.returns) + ([function.docstring_span] if function.docstring_span else [])
-    return cut(code, function.body, dropped)
+    """The body without signature, docstrings and return statements (section 3.2); "" when nothing is left."""
+    return cut(code, function.body, [*function.returns, *_docstrings(function)])
+
+
+def _docstrings(function: Function) -> list[Span]:
+    own = [function.docstring_span] if function.docstring_span else []
+    return [*own, *function.inner_docstrings]

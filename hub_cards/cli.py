@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from data_collators.files import check_output_file, new_file
+
 from .publish import publish_checkpoint
 from .render import render_card
 
@@ -17,7 +19,9 @@ def card_render(argv: list[str]) -> int:
     args = parser.parse_args(argv)
     text = render_card(args.run)
     if args.output:
-        Path(args.output).write_text(text, encoding="utf-8")
+        check_output_file(args.output)
+        with new_file(args.output) as partial:
+            partial.write_text(text, encoding="utf-8")
     else:
         print(text)  # noqa: T201
     return 0

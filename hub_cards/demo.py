@@ -8,8 +8,11 @@ output folder, whole or not at all; run again, finished steps are reused, and tr
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import logging
+import shlex
+import sys
 import sysconfig
 import time
 from collections.abc import Callable, Iterator
@@ -18,7 +21,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from data_collators.files import write_json
+from data_collators.files import claim_folder, write_json
 
 from .export import export_checkpoint
 from .render import render_card
@@ -26,7 +29,15 @@ from .render import render_card
 RECIPE, RESULTS, RUN, PLOT, LOG = "recipe.json", "results.json", "run.json", "retrieval.png", "demo.log"
 NAME, DATASET = "coderep-demo", "Python standard library"
 BM25, UNTRAINED, STAGE1, STAGE2 = "BM25", "untrained encoder", "after stage 1", "after stage 2"
-SECTIONS = ("data", "tokenizer", "mlm", "contrastive", "evaluation", "search")
+# Section of the recipe -> its keys and their types; the training sections take what their commands take.
+SECTIONS: dict[str, dict[str, tuple[type, ...]]] = {
+    "data": {"test_share": (float, int)},
+    "tokenizer": {"vocab_size": (int,), "model_max_length": (int,)},
+    "mlm": {},
+    "contrastive": {},
+    "evaluation": {"max_length": (int,)},
+    "search": {"max_length": (int,), "top_k": (int,), "queries": (list,)},
+}
 
 
 def run_demo(
@@ -46,36 +57,62 @@ def run_demo(
         RuntimeError: The exported checkpoint does not load, or not to the same embeddings.
     """
     import trainers
-    from trainers.arguments import check_keys, read_recipe
+    from trainers.arguments import read_recipe
 
+    _check_extras()
     steps = read_recipe(recipe or Path(trainers.__file__).parent / "recipes" / "demo.yaml")
-    check_keys(steps, list(SECTIONS), "the demo's recipe")
+    _check(steps)
     source = str(source or sysconfig.get_path("stdlib"))
     if not Path(source).is_dir():
         raise FileNotFoundError(f"source {source!r} is not a folder. Name a folder of Python code with --source.")
     output = Path(output)
-    _claim(output, {"recipe": steps, "source": source})
+    claim_folder(output, RECIPE, {"recipe": steps, "source": source})
     with _log_to(output / LOG):
         return _Demo(output, steps, source).run()
 
 
-def _claim(output: Path, record: dict[str, Any]) -> None:
-    """Take an output folder for this recipe and source, or go on in one that was taken for them."""
-    path = output / RECIPE
-    if path.is_file():
-        try:
-            same = json.loads(path.read_text(encoding="utf-8")) == record
-        except json.JSONDecodeError:
-            same = False
-        if not same:
-            raise FileExistsError(
-                f"output {str(output)!r} holds a demo with another recipe or source. Name another --output."
-            )
-        return
-    if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise FileExistsError(f"output {str(output)!r} holds something else (no {RECIPE}). Name another --output.")
-    output.mkdir(parents=True, exist_ok=True)
-    write_json(path, record)
+def _check(recipe: dict[str, Any]) -> None:
+    """Refuse a recipe that would fail later.
+
+    Raises:
+        ValueError: A section or key is unknown or missing, or a value has the wrong type.
+    """
+    from trainers import ContrastiveArguments, MlmArguments
+    from trainers.arguments import build_arguments, check_keys
+
+    check_keys(recipe, list(SECTIONS), "the demo's recipe")
+    for section, known in SECTIONS.items():
+        values = recipe.get(section)
+        if not isinstance(values, dict):
+            raise ValueError(f"section {section!r} of the demo's recipe must hold keys and values, got {values!r}.")
+        if known:
+            where = f"section {section!r} of the demo's recipe"
+            check_keys(values, list(known), where)
+            for key, kinds in known.items():
+                if not isinstance(values.get(key), kinds) or isinstance(values[key], bool):
+                    raise ValueError(f"{key} in {where} must be {kinds[0].__name__}, got {values.get(key)!r}.")
+    for section, arguments in (("mlm", MlmArguments), ("contrastive", ContrastiveArguments)):
+        build_arguments(arguments, recipe[section], f"section {section!r} of the demo's recipe")
+    if "max_length" not in recipe["mlm"]:
+        raise ValueError("section 'mlm' of the demo's recipe lacks max_length.")
+
+
+def _check_extras() -> None:
+    """Ask for what the last steps need before the first one begins.
+
+    Raises:
+        ImportError: bm25s or matplotlib is not installed.
+    """
+    missing = [name for name in ("bm25s", "matplotlib") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ImportError(f"the demo needs {' and '.join(missing)}: pip install 'coderep[eval]'")
+
+
+class _LogFile(logging.FileHandler):
+    """A log file whose failure to write is an error, not a note."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802, D102 - logging's name
+        raise
 
 
 @contextmanager
@@ -84,7 +121,7 @@ def _log_to(path: Path) -> Iterator[None]:
     from trainers.progress import LOGGER, say
 
     say(f"coderep demo: everything goes to {path.parent}")
-    handler = logging.FileHandler(path, encoding="utf-8")
+    handler = _LogFile(path, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
     LOGGER.addHandler(handler)
     try:
@@ -158,6 +195,8 @@ class _Demo:
 
         stats = build_pairs(self.sources, self.pairs)
         self._say_split(stats, "pairs")
+        if not stats["splits"]["test"].get("rows"):
+            raise ValueError("no pair in the modules held out for evaluation. Give more code or raise data.test_share.")
         dropped = ", ".join(f"{count:,} {reason}" for reason, count in stats["dropped"].items())
         self._say(f"      left out: {dropped}")
 
@@ -266,10 +305,18 @@ class _Demo:
         settings = self.recipe["search"]
         root = Path(self.sources.source[0])
         started = time.monotonic()
-        index = CodeIndex.build(self.checkpoint, root, max_length=settings["max_length"])
+        index = CodeIndex.build(
+            self.checkpoint,
+            root,
+            max_length=settings["max_length"],
+            progress=sys.stderr.isatty(),
+            cache_dir=self.output / "index",
+        )
         self._say(f"      {len(index):,} functions indexed in {time.monotonic() - started:.0f} s")
         for query in settings["queries"]:
-            self._say(f'\n$ coderep search {self.checkpoint} {root} "{query}"')
+            options = f"--max-length {settings['max_length']} --top-k {settings['top_k']}"
+            words = shlex.join(["coderep", "search", str(self.checkpoint), str(root), query])
+            self._say(f"\n$ {words} {options}")
             for hit in index.search(query, settings["top_k"]):
                 self._say(str(hit))
 

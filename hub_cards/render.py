@@ -10,6 +10,7 @@ from huggingface_hub import EvalResult, ModelCardData
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 LICENSE = "apache-2.0"
+STAGE_KEYS = ("recipe", "data", "tokens", "wall_seconds", "machine", "versions", "parameters")
 
 
 def read_record(path: Path) -> dict[str, Any]:
@@ -24,9 +25,14 @@ def read_record(path: Path) -> dict[str, Any]:
             f"{str(path.parent)!r} is not a run folder: it has no {path.name}. Name a run's folder."
         )
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise ValueError(f"record {str(path)!r} is not JSON ({error}). Run the step that wrote it again.") from error
+        record = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(record, dict) or not record:
+            raise ValueError(f"it holds {record!r}")
+        return record
+    except ValueError as error:
+        raise ValueError(
+            f"record {str(path)!r} is not a JSON record ({error}). Run the step that wrote it again."
+        ) from error
 
 
 def render_card(run_dir: str | Path, name: str | None = None) -> str:
@@ -45,6 +51,9 @@ def render_card(run_dir: str | Path, name: str | None = None) -> str:
     results = read_record(run_dir / "results.json")["results"] if (run_dir / "results.json").is_file() else []
     name = name or run.get("name") or run_dir.resolve().name
     stages = run.get("stages") or [run]
+    missing = [key for stage in stages for key in STAGE_KEYS if key not in stage]
+    if missing:
+        raise ValueError(f"record {str(run_dir / 'run.json')!r} lacks {', '.join(missing)}. Is it a run's record?")
     environment = Environment(
         loader=PackageLoader("hub_cards"), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )

@@ -66,7 +66,7 @@ def encode_texts(
     """
     if isinstance(texts, str):
         raise TypeError("texts must be a list of strings, got one string. Wrap it: [text].")
-    if not texts:
+    if len(texts) == 0:
         return torch.zeros(0, dimensions or width)
     ids = tokenizer(
         list(texts),

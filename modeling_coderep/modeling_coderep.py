@@ -350,8 +350,8 @@ def masked_lm_loss(logits_PV: Tensor, labels_P: Tensor, num_items_in_batch: Tens
     if num_items_in_batch is None:
         return total / max(labels_P.numel(), 1)
     if isinstance(num_items_in_batch, Tensor):
-        num_items_in_batch = num_items_in_batch.to(total.device)
-    return total / num_items_in_batch
+        return total / num_items_in_batch.to(total.device).clamp(min=1)
+    return total / max(num_items_in_batch, 1)
 
 
 class CodeRepForSequenceClassification(CodeRepPreTrainedModel):

@@ -155,6 +155,26 @@ def test_every_file_left_out_has_a_reason(awkward):
     assert any("latin.py" in line and "not UTF-8" in line for line in report.lines())
 
 
+def test_odd_names_docstrings_and_nested_docstrings(tmp_path):
+    folder = tmp_path / "code"
+    folder.mkdir()
+    (folder / "pipe.py").touch()
+    os.remove(folder / "pipe.py")
+    os.mkfifo(folder / "pipe.py")
+    (folder / os.fsdecode(b"caf\xe9.py")).write_text("x = 1\n")
+    (folder / "good.py").write_text(
+        'def f(a):\n    """Half a pair \\udcff is here."""\n    b = a\n    return b\n'
+        'def g(a):\n    """Match \\d with it."""\n'
+        '    def h():\n        """Inner words here."""\n        return 1\n    return h\n'
+    )
+    report = FileReport()
+    (file,) = iter_sources(SourceOptions(source=(str(folder),)), report)
+    assert report.dropped == {"not a regular file": 1, "file name is not UTF-8": 1}
+    rows, _ = PairExtractor()(file)
+    assert [row.name for row in rows] == ["g"]
+    assert "Inner words" not in rows[0].code + rows[0].code_body
+
+
 def test_nothing_half_written_is_left_when_nothing_is_usable(awkward, tmp_path):
     (awkward / "good.py").unlink()
     with pytest.raises(ValueError, match="no pairs row came out of 2 files: they hold none"):

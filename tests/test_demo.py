@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import yaml
 
 import coderep
 from hub_cards.demo import BM25, STAGE1, STAGE2, UNTRAINED, run_demo
@@ -81,7 +83,7 @@ def test_demo_does_not_touch_folders_that_are_not_its_own(demo, corpus, recipe, 
     (tmp_path / "thesis.txt").write_text("mine")
     with pytest.raises(FileExistsError, match="holds something else"):
         run_demo(tmp_path, recipe=recipe, source=corpus)
-    with pytest.raises(FileExistsError, match="a demo with another recipe or source. Name another --output"):
+    with pytest.raises(FileExistsError, match="holds work with another source. Name another folder"):
         run_demo(demo, recipe=recipe, source=corpus / "json")
     (tmp_path / "bad.yaml").write_text("dta: {}")
     with pytest.raises(ValueError, match="unknown key 'dta' in the demo's recipe. Did you mean 'data'"):
@@ -220,3 +222,74 @@ def test_a_loss_that_is_no_number_stops_training(demo, tmp_path):
     argv += ["--max_length", "64", "--max_steps", "5", "--learning_rate", "1e30", "--output_dir", str(tmp_path / "run")]
     assert coderep.main(argv) == 1
     assert not (tmp_path / "run" / "model").exists()
+
+
+def train_argv(demo, output, *more):
+    data, model = str(demo / "data" / "pairs"), str(demo / "mlm" / "model")
+    argv = ["train", "contrastive", "--data", data, "--model", model, "--output_dir", str(output), "--max_steps", "4"]
+    return [*argv, "--per_device_train_batch_size", "4", "--max_code_length", "32", "--save_steps", "2", *more]
+
+
+def test_a_run_folder_belongs_to_one_run(demo, tmp_path, capsys):
+    theirs = tmp_path / "theirs" / "checkpoint-500"
+    theirs.mkdir(parents=True)
+    (theirs / "model.safetensors").write_bytes(b"precious")
+    assert coderep.main(train_argv(demo, tmp_path / "theirs")) == 2
+    assert "holds something else (no stage.json)" in capsys.readouterr().err
+    assert (theirs / "model.safetensors").read_bytes() == b"precious"
+
+    assert coderep.main(train_argv(demo, tmp_path / "run")) == 0
+    assert coderep.main(train_argv(demo, tmp_path / "run")) == 0
+    assert "stage 2: done before" in capsys.readouterr().err
+    assert coderep.main(train_argv(demo, tmp_path / "run", "--temperature", "0.1")) == 2
+    assert "holds work with another recipe. Name another folder" in capsys.readouterr().err
+
+
+def test_a_run_stopped_before_its_final_model_adds_no_step(demo, tmp_path):
+    assert coderep.main(train_argv(demo, tmp_path / "run", "--lr_scheduler_type", "constant")) == 0
+    expected, record = weights(tmp_path / "run" / "model"), json.loads((tmp_path / "run" / "run.json").read_text())
+    (tmp_path / "run" / "run.json").unlink()
+    shutil.rmtree(tmp_path / "run" / "model")
+    assert coderep.main(train_argv(demo, tmp_path / "run", "--lr_scheduler_type", "constant")) == 0
+    mine = weights(tmp_path / "run" / "model")
+    assert all(torch.equal(mine[key], expected[key]) for key in expected)
+    again = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert again["tokens"] == record["tokens"] > 0 and again["wall_seconds"] > 0
+
+
+def test_broken_checkpoints_and_configs_get_one_line(demo, tmp_path, capsys):
+    broken = tmp_path / "broken"
+    shutil.copytree(demo / "checkpoint", broken)
+    (broken / "model.safetensors").write_bytes(b"\x08\0\0\0\0\0\0\0{}")
+    assert coderep.main(["search", str(broken), str(demo), "query"]) != 0
+    assert coderep.main(["encode", str(broken), str(tmp_path / "x.jsonl"), "--output", str(tmp_path / "no" / "x")]) == 2
+    rows, tokenizer = str(demo / "data" / "stage1"), str(demo / "tokenizer")
+    argv = ["train", "mlm", "--data", rows, "--tokenizer", tokenizer, "--output_dir", str(tmp_path / "out")]
+    for config, message in (
+        ("{hiden_size: 8}", "unknown key 'hiden_size' in model_config. Did you mean 'hidden_size'?"),
+        ("{hidden_size: 7, num_attention_heads: 2}", "hidden_size=7 is not a multiple of num_attention_heads=2"),
+        ("[", "--model_config '[' is not valid YAML"),
+    ):
+        capsys.readouterr()
+        assert coderep.main([*argv, "--max_length", "64", "--model_config", config]) == 2
+        error = capsys.readouterr().err
+        assert message in error and "Traceback" not in error
+    assert not (tmp_path / "out" / "model").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"tokenizer": {"vocab_sise": 1024}}, "unknown key 'vocab_sise' in section 'tokenizer'"),
+        ({"data": None}, "section 'data' of the demo's recipe must hold keys and values, got None"),
+        ({"search": 5}, "section 'search' of the demo's recipe must hold keys and values, got 5"),
+        ({"data": {"test_share": "abc"}}, "test_share in section 'data' of the demo's recipe must be float, got 'abc'"),
+        ({"mlm": {"max_length": 64, "mlm_rte": 1}}, "unknown key 'mlm_rte' in section 'mlm'"),
+    ],
+)
+def test_a_bad_demo_recipe_is_refused_before_anything_is_written(change, message, corpus, recipe, tmp_path):
+    bad = tmp_path / "bad.yaml"
+    bad.write_text(yaml.safe_dump({**yaml.safe_load(recipe.read_text()), **change}))
+    with pytest.raises(ValueError, match=message):
+        run_demo(tmp_path / "out", recipe=bad, source=corpus)
+    assert not (tmp_path / "out").exists()

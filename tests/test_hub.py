@@ -166,7 +166,7 @@ def test_card_without_results_says_so(run):
 
 def test_card_of_a_broken_record_names_it(run):
     (run / "run.json").write_text("{")
-    with pytest.raises(ValueError, match=r"run.json' is not JSON .* Run the step that wrote it again"):
+    with pytest.raises(ValueError, match=r"run.json' is not a JSON record .* Run the step that wrote it again"):
         render_card(run)
 
 

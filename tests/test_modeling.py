@@ -142,8 +142,9 @@ def test_masked_lm_gives_all_logits_outside_training(tiny_config):
 
 
 def test_no_predicted_position_gives_zero_loss(tiny_config):
-    loss = CodeRepForMaskedLM(tiny_config).train()(ids(1, 4), labels=torch.full((1, 4), -100)).loss
-    assert loss.item() == 0.0
+    model, tokens, none = CodeRepForMaskedLM(tiny_config).train(), ids(1, 4), torch.full((1, 4), -100)
+    for count in (None, 0, torch.tensor(0)):
+        assert model(tokens, labels=none, num_items_in_batch=count).loss.item() == 0.0
 
 
 def test_head_is_tied_through_saving(tiny_config, tmp_path):

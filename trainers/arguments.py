@@ -118,13 +118,29 @@ def parse_arguments(arguments_class: type, section: str, argv: list[str]) -> Any
             raise ValueError(f"unexpected argument {flag!r}. Flags look like --name value.")
         if not has_value:
             value = pending.pop(0) if pending and not pending[0].startswith("--") else "true"
-        flags[flag[2:].replace("-", "_")] = yaml.safe_load(value)
+        flags[flag[2:].replace("-", "_")] = value
     recipe = flags.pop("config", None)
     values = read_recipe(recipe, section) if recipe else {}
     known = [item.name for item in fields(arguments_class) if item.init]
     check_keys(values, known, f"recipe {recipe!r}")
     check_keys(flags, [*known, "config"], "the flags")
+    hints = get_type_hints(arguments_class)
+    flags = {name: _read_flag(name, value, hints[name]) for name, value in flags.items()}
     return build_arguments(arguments_class, {**values, **flags}, "the recipe and flags")
+
+
+def _read_flag(name: str, value: str, hint: Any) -> Any:
+    """The value of a flag: as it stands where the field takes a string, else read as YAML.
+
+    Raises:
+        ValueError: It is not valid YAML.
+    """
+    if str in (get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)):
+        return value
+    try:
+        return yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise ValueError(f"--{name} {value!r} is not valid YAML: {' '.join(str(error).split())}") from error
 
 
 def usage(arguments_class: type, section: str) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import shutil
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from transformers import (
     TrainingArguments,
 )
 
-from data_collators.files import new_folder
+from data_collators.files import new_folder, write_json
 
 COMPLETE = "complete"  # written into a training checkpoint after everything else
 CONFIG = "config.json"
@@ -24,12 +26,30 @@ _CHECKPOINT = re.compile(r"checkpoint-(\d+)")
 
 
 class MarkComplete(TrainerCallback):
-    """Marks each training checkpoint once it is written, so that a torn one is never resumed from."""
+    """Marks each training checkpoint once it is written, so that a torn one is never resumed from.
+
+    The mark holds the seconds and tokens spent so far, over all sessions of the run.
+
+    Args:
+        tokens: Gives the tokens of this session.
+        before: What the mark of the checkpoint holds that this session goes on from.
+    """
+
+    def __init__(self, tokens: Callable[[], int], before: dict[str, Any]) -> None:
+        self._tokens, self._before = tokens, before
+        self._started = time.monotonic()
+
+    def spent(self) -> dict[str, Any]:
+        """Seconds and tokens, over all sessions of the run."""
+        return {
+            "seconds": round(time.monotonic() - self._started + self._before.get("seconds", 0), 1),
+            "tokens": self._tokens() + self._before.get("tokens", 0),
+        }
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Called by the Trainer after the last file of a checkpoint."""
         if state.is_world_process_zero:
-            Path(args.output_dir, f"checkpoint-{state.global_step}", COMPLETE).touch()
+            write_json(Path(args.output_dir, f"checkpoint-{state.global_step}", COMPLETE), self.spent())
 
 
 class SetEpoch(TrainerCallback):
@@ -46,7 +66,10 @@ class SetEpoch(TrainerCallback):
 
 
 def last_complete_checkpoint(output_dir: str | Path) -> Path | None:
-    """The newest complete training checkpoint, None if there is none; torn ones are removed."""
+    """The newest complete training checkpoint, None if there is none; torn ones are removed.
+
+    Only for folders that `claim_folder` gave us: another Trainer's checkpoints carry no mark.
+    """
     found: dict[int, Path] = {}
     for path in Path(output_dir).glob("checkpoint-*"):
         match = _CHECKPOINT.fullmatch(path.name)

@@ -14,7 +14,7 @@ from modeling_coderep.pooling_coderep import POOLERS
 
 from .arguments import ContrastiveArguments, parse_arguments, usage
 from .losses import bimodal_contrastive_loss
-from .stage import load_model, load_tokenizer, recipe_of, require_data, train_and_save
+from .stage import load_model, load_tokenizer, require_data, train_and_save
 
 
 def embed(model: nn.Module, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
@@ -25,15 +25,21 @@ def embed(model: nn.Module, input_ids: Tensor, attention_mask: Tensor) -> Tensor
 
 
 class ContrastiveTrainer(Trainer):
-    """HF's Trainer for stage 2: both sides of a batch embedded, then the loss of the paper."""
+    """HF's Trainer for stage 2: both sides of a batch embedded, then the loss of the paper.
+
+    `tokens_seen` counts the tokens that this process has trained on, without padding.
+    """
 
     args: ContrastiveArguments
+    tokens_seen = 0
     loss_is_scaled_for_ga = False  # the loss is a mean over the batch
 
     def compute_loss(
         self, model: nn.Module, inputs: dict[str, Tensor], return_outputs: bool = False, **kwargs: Any
     ) -> Tensor | tuple[Tensor, dict[str, Tensor]]:
         """`bimodal_contrastive_loss` of a batch of `PairCollator`."""
+        if model.training:
+            self.tokens_seen += int(inputs["text_attention_mask"].sum() + inputs["code_attention_mask"].sum())
         text_ND = embed(model, inputs["text_input_ids"], inputs["text_attention_mask"])
         code_ND = embed(model, inputs["code_input_ids"], inputs["code_attention_mask"])
         loss = bimodal_contrastive_loss(
@@ -47,18 +53,6 @@ class ContrastiveTrainer(Trainer):
             code_hash_N=inputs["code_hash"],
         )
         return (loss, {"text": text_ND, "code": code_ND}) if return_outputs else loss
-
-
-class _CountTokens:
-    """A collator that counts the real tokens of its batches."""
-
-    def __init__(self, collator: PairCollator) -> None:
-        self.collator, self.tokens = collator, 0
-
-    def __call__(self, features: list[dict[str, Any]]) -> dict[str, Tensor]:
-        batch = self.collator(features)
-        self.tokens += int(batch["text_attention_mask"].sum() + batch["code_attention_mask"].sum())
-        return batch
 
 
 def train_contrastive(args: ContrastiveArguments) -> Path:
@@ -76,17 +70,15 @@ def train_contrastive(args: ContrastiveArguments) -> Path:
             "Lower per_device_train_batch_size or give more source code."
         )
     args.dataloader_drop_last = True  # a short last batch would have fewer negatives
-    collator = _CountTokens(
-        PairCollator(
-            tokenizer,
-            max_text_length=args.max_text_length,
-            max_code_length=args.max_code_length,
-            hard_positive_rate=args.hard_positive_rate,
-        )
+    collator = PairCollator(
+        tokenizer,
+        max_text_length=args.max_text_length,
+        max_code_length=args.max_code_length,
+        hard_positive_rate=args.hard_positive_rate,
     )
     model = load_model(AutoModel, args, tokenizer)
     trainer = ContrastiveTrainer(model=model, args=args, data_collator=collator, train_dataset=rows)
-    return train_and_save("stage 2", trainer, tokenizer, recipe_of(args), lambda: collator.tokens)
+    return train_and_save("stage 2", trainer, tokenizer, lambda: trainer.tokens_seen)
 
 
 def main(argv: list[str]) -> int:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from transformers import AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
-from data_collators.files import new_file
+from data_collators.files import check_output_file, new_file
 from modeling_coderep import encode_texts
 
 from .checkpoints import check_checkpoint
@@ -30,7 +30,13 @@ class Encoder:
     def encode(
         self, texts: Sequence[str], *, max_length: int | None = None, batch_tokens: int = 8192, progress: bool = False
     ) -> np.ndarray:
-        """Embeddings of shape (texts, width), float32, each of length 1."""
+        """Embeddings of shape (texts, width), float32, each of length 1.
+
+        Raises:
+            ValueError: `max_length` is below 1.
+        """
+        if max_length is not None and max_length < 1:
+            raise ValueError(f"max_length must be at least 1, got {max_length}.")
         return encode_texts(
             lambda ids, mask: embed(self.model, ids, mask),
             self.tokenizer,
@@ -88,6 +94,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--output", required=True, help="NumPy file to write, float32, one row a line")
     parser.add_argument("--max-length", type=int, help="longest text in tokens (default: the model's limit)")
     args = parser.parse_args(argv)
+    check_output_file(args.output)
     texts = read_texts(args.file)
     embeddings_ND = load_encoder(args.model).encode(texts, max_length=args.max_length, progress=True)
     with new_file(args.output) as partial, open(partial, "wb") as handle:

@@ -80,7 +80,8 @@ def bimodal_contrastive_loss(
     if weight_norm not in ("mean", "sum"):
         raise ValueError(f"weight_norm must be 'mean' or 'sum', got {weight_norm!r}.")
     items_MD = F.normalize(torch.cat([text_ND, code_ND]).float(), dim=-1)
-    similarity_MM = items_MD @ items_MD.T / temperature
+    with torch.autocast(items_MD.device.type, enabled=False):  # bf16 would round cosines by a percent
+        similarity_MM = items_MD @ items_MD.T / temperature
     negative_MM = negatives_mask(n_pairs, text_hash_N, code_hash_N).to(items_MD.device)
     positive_M = similarity_MM.diagonal(n_pairs).repeat(2)
     if hard_negatives:

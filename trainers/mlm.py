@@ -14,11 +14,16 @@ from data_collators import MixedMaskingCollator, PackedDocuments
 from data_collators.builders.store import load_split
 
 from .arguments import MlmArguments, parse_arguments, usage
-from .stage import load_model, load_tokenizer, recipe_of, require_data, train_and_save
+from .stage import load_model, load_tokenizer, require_data, train_and_save
 
 
 class MlmTrainer(Trainer):
-    """HF's Trainer for stage 1. The loss is the model's own; a checkpoint is refused when the loss is not a number."""
+    """HF's Trainer for stage 1. The loss is the model's own; training stops when it is not a number.
+
+    `tokens_seen` counts the tokens that this process has trained on, without padding.
+    """
+
+    tokens_seen = 0
 
     def compute_loss(
         self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, **kwargs: Any
@@ -28,6 +33,11 @@ class MlmTrainer(Trainer):
         Raises:
             FloatingPointError: The loss is NaN or infinite.
         """
+        if model.training:
+            # Padding has position 0 in a document of its own; every other document of one token is as rare.
+            starts_BT = inputs["position_ids"] == 0
+            lone_BT = starts_BT & torch.cat([starts_BT[:, 1:], torch.ones_like(starts_BT[:, :1])], dim=1)
+            self.tokens_seen += int((~lone_BT).sum())
         loss, outputs = super().compute_loss(model, inputs, return_outputs=True, **kwargs)
         if not torch.isfinite(loss):
             raise FloatingPointError(
@@ -75,11 +85,7 @@ def train_mlm(args: MlmArguments) -> Path:
     if args.model is None:
         start_from_token_frequencies(model, rows.token_counts(model.config.vocab_size))
     trainer = MlmTrainer(model=model, args=args, data_collator=collator, train_dataset=rows)
-
-    def tokens() -> int:
-        return trainer.state.global_step * args.train_batch_size * args.gradient_accumulation_steps * args.max_length
-
-    return train_and_save("stage 1", trainer, tokenizer, recipe_of(args), tokens)
+    return train_and_save("stage 1", trainer, tokenizer, lambda: trainer.tokens_seen)
 
 
 def main(argv: list[str]) -> int:

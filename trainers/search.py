@@ -66,7 +66,13 @@ class CodeIndex:
 
     @classmethod
     def build(
-        cls, checkpoint: str | Path, path: str | Path, *, max_length: int = 256, progress: bool = False
+        cls,
+        checkpoint: str | Path,
+        path: str | Path,
+        *,
+        max_length: int = 256,
+        progress: bool = False,
+        cache_dir: str | Path | None = None,
     ) -> CodeIndex:
         """Index every function and method below `path`, or in that file; reuses cached embeddings.
 
@@ -75,6 +81,7 @@ class CodeIndex:
             path: Folder or file of source code.
             max_length: Tokens of each function that the model reads.
             progress: Show a bar while encoding.
+            cache_dir: Where embeddings are kept; default: `$CODEREP_CACHE`, else `~/.cache/coderep`.
 
         Raises:
             FileNotFoundError: The path or the checkpoint does not exist.
@@ -86,13 +93,16 @@ class CodeIndex:
             raise ValueError(f"no function below {str(path)!r}. Name a folder or file of source code.")
         encoder = load_encoder(checkpoint)
         codes = [place.code for place in places]
-        cache = _cache_file(encoder, codes, max_length)
+        cache = _cache_file(encoder, codes, max_length, cache_dir)
         if cache.is_file():
             return cls(encoder, places, np.load(cache, allow_pickle=False))
         embeddings_ND = encoder.encode(codes, max_length=max_length, progress=progress)
-        cache.parent.mkdir(parents=True, exist_ok=True)
-        with new_file(cache) as partial, open(partial, "wb") as handle:
-            np.save(handle, embeddings_ND, allow_pickle=False)
+        try:
+            cache.parent.mkdir(parents=True, exist_ok=True)
+            with new_file(cache) as partial, open(partial, "wb") as handle:
+                np.save(handle, embeddings_ND, allow_pickle=False)
+        except OSError as error:
+            say(f"the index is not kept ({error.strerror}: {cache.parent}); set CODEREP_CACHE to a folder with space")
         return cls(encoder, places, embeddings_ND)
 
     def search(self, query: str, top_k: int = 10) -> list[Hit]:
@@ -124,12 +134,12 @@ def _places(path: str | Path) -> list[_Place]:
     return found
 
 
-def _cache_file(encoder: Encoder, codes: list[str], max_length: int) -> Path:
+def _cache_file(encoder: Encoder, codes: list[str], max_length: int, folder: str | Path | None) -> Path:
     digest = hashlib.sha256(json.dumps([max_length, codes]).encode())
     for name, tensor in encoder.model.state_dict().items():
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().contiguous().float().numpy().tobytes())
-    folder = os.environ.get("CODEREP_CACHE") or Path.home() / ".cache" / "coderep"
+    folder = folder or os.environ.get("CODEREP_CACHE") or Path.home() / ".cache" / "coderep"
     return Path(folder) / f"index-{digest.hexdigest()[:24]}.npy"
 
 

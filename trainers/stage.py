@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+import json
 from collections.abc import Callable
 from dataclasses import MISSING, fields
 from pathlib import Path
@@ -12,13 +12,14 @@ from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 import modeling_coderep
 from data_collators.builders.store import load_stats
+from data_collators.files import claim_folder
 
-from .arguments import StageArguments
-from .checkpoints import MarkComplete, SetEpoch, check_checkpoint, last_complete_checkpoint, save_model
-from .progress import show_progress
+from .arguments import StageArguments, check_keys
+from .checkpoints import COMPLETE, MarkComplete, SetEpoch, check_checkpoint, last_complete_checkpoint, save_model
+from .progress import say, show_progress
 from .records import RunRecord
 
-RUN, MODEL = "run.json", "model"
+RUN, MODEL, CLAIM = "run.json", "model", "stage.json"
 
 
 def load_tokenizer(args: StageArguments) -> PreTrainedTokenizerBase:
@@ -44,6 +45,8 @@ def load_model(auto_class: Any, args: StageArguments, tokenizer: PreTrainedToken
         ValueError: The configuration contradicts itself.
     """
     set_seed(args.seed)
+    fields_given = getattr(args, "model_config", None) or {}
+    check_keys(fields_given, [item.name for item in fields(modeling_coderep.CodeRepConfig)], "model_config")
     if args.model:
         return auto_class.from_pretrained(check_checkpoint(args.model))
     config = modeling_coderep.CodeRepConfig(
@@ -52,7 +55,7 @@ def load_model(auto_class: Any, args: StageArguments, tokenizer: PreTrainedToken
         eos_token_id=tokenizer.eos_token_id,
         mask_token_id=tokenizer.mask_token_id,
         pad_token_id=tokenizer.pad_token_id,
-        **(getattr(args, "model_config", None) or {}),
+        **fields_given,
     )
     return auto_class.from_config(config)
 
@@ -68,40 +71,54 @@ def require_data(args: StageArguments) -> str:
     return args.data
 
 
-def train_and_save(
-    label: str,
-    trainer: Trainer,
-    tokenizer: PreTrainedTokenizerBase,
-    recipe: dict[str, Any],
-    tokens: Callable[[], int],
-) -> Path:
+def train_and_save(label: str, trainer: Trainer, tokenizer: PreTrainedTokenizerBase, tokens: Callable[[], int]) -> Path:
     """Train, going on from the newest complete checkpoint in the output folder; save the model and the record.
 
-    A finished run is not repeated.
+    A finished run is not repeated. The output folder belongs to one stage, recipe, data set and starting model.
+
+    Args:
+        label: Name of the stage.
+        trainer: The Trainer.
+        tokenizer: Saved beside the model.
+        tokens: Gives the tokens that this process has trained on.
 
     Returns:
         Folder of the trained model, `<output_dir>/model`.
+
+    Raises:
+        FileExistsError: The output folder holds something else, or another run.
     """
     args: StageArguments = trainer.args
-    output = Path(args.output_dir)
+    output, stats, recipe = Path(args.output_dir), load_stats(args.data), recipe_of(args)
+    origin = {"stage": label, "recipe": recipe, "seed": args.seed, "data": stats["fingerprint"], "model": args.model}
+    claim_folder(output, CLAIM, origin)
     if (output / RUN).is_file() and (output / MODEL).is_dir():
+        say(f"{label}: done before")
         return output / MODEL
-    trainer.add_callback(MarkComplete())
+    checkpoint = last_complete_checkpoint(output)
+    before = json.loads((checkpoint / COMPLETE).read_text(encoding="utf-8")) if checkpoint else {}
+    meter = MarkComplete(tokens, before)
+    trainer.add_callback(meter)
     trainer.add_callback(SetEpoch(trainer.train_dataset))
     show_progress(trainer, label)
-    checkpoint = last_complete_checkpoint(output)
-    started = time.monotonic()
-    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    state = json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8")) if checkpoint else None
+    if state and state["global_step"] >= state["max_steps"]:
+        # Stopped between the last checkpoint and the final model: another call of `train` would add a step.
+        model, history = type(trainer.model).from_pretrained(checkpoint), state["log_history"]
+    else:
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        model, history = trainer.model, trainer.state.log_history
     if trainer.is_world_process_zero():
-        save_model(trainer.model, tokenizer, output / MODEL)
+        save_model(model, tokenizer, output / MODEL)
+        spent = meter.spent()
         RunRecord(
             recipe=recipe,
             seed=args.seed,
-            data=load_stats(args.data),
-            wall_seconds=round(time.monotonic() - started, 1),
-            tokens=tokens(),
-            parameters=trainer.model.num_parameters(),
-            log=[entry for entry in trainer.state.log_history if "loss" in entry],
+            data=stats,
+            wall_seconds=spent["seconds"],
+            tokens=spent["tokens"],
+            parameters=model.num_parameters(),
+            log=[entry for entry in history if "loss" in entry],
         ).save(output / RUN)
     return output / MODEL
 

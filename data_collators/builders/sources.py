@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -94,7 +95,7 @@ def iter_sources(options: SourceOptions, report: FileReport | None = None) -> It
     suffixes = suffix_table(list(options.languages) if options.languages else None)
     for source in options.source:
         root = Path(source)
-        for path in _paths(root, options.exclude):
+        for path in _paths(root, options.exclude, report):
             language = suffixes.get(path.suffix.lower())
             if language is None:
                 continue
@@ -120,11 +121,15 @@ def iter_sources(options: SourceOptions, report: FileReport | None = None) -> It
         )
 
 
-def _paths(root: Path, exclude: frozenset[str]) -> Iterator[Path]:
+def _paths(root: Path, exclude: frozenset[str], report: FileReport) -> Iterator[Path]:
     if root.is_file():
         yield root
         return
-    for folder, folders, files in os.walk(root):
+
+    def unreadable(error: OSError) -> None:
+        report.drop(f"unreadable folder ({error.strerror})", Path(error.filename))
+
+    for folder, folders, files in os.walk(root, onerror=unreadable):
         folders[:] = sorted(name for name in folders if name not in exclude and not name.startswith("."))
         for name in sorted(files):
             yield Path(folder, name)
@@ -132,7 +137,14 @@ def _paths(root: Path, exclude: frozenset[str]) -> Iterator[Path]:
 
 def _read(path: Path, options: SourceOptions, report: FileReport) -> str | None:
     try:
-        if path.stat().st_size > options.max_file_bytes:
+        os.fsencode(path).decode("utf-8")
+    except UnicodeDecodeError:
+        return report.drop("file name is not UTF-8", Path(os.fsencode(path).decode("utf-8", "replace")))
+    try:
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode):
+            return report.drop("not a regular file", path)
+        if found.st_size > options.max_file_bytes:
             return report.drop(f"larger than {options.max_file_bytes} bytes", path)
         data = path.read_bytes()
     except OSError as error:

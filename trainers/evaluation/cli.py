@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from data_collators.builders.store import load_split, load_stats
-from data_collators.files import write_json
+from data_collators.files import check_output_file, write_json
 
 from ..encode import load_encoder
 from ..progress import quiet_bars
@@ -37,6 +37,8 @@ def retrieval(argv: list[str]) -> int:
     parser.add_argument("--max-length", type=int, help="tokens read of each text (default: the model's limit)")
     parser.add_argument("--output", help="results.json to write")
     args = parser.parse_args(argv)
+    if args.output:
+        check_output_file(args.output)
     quiet_bars()
     rows = load_split(args.data, args.split)
     stats = load_stats(args.data)
