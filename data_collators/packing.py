@@ -55,7 +55,7 @@ class PackedDocuments(Dataset):
         ValueError: There is no document, or one is longer than `max_length`.
     """
 
-    def __init__(self, rows: Any, max_length: int, seed: int = 0) -> None:  # noqa: ANN401 - datasets.Dataset
+    def __init__(self, rows: Any, max_length: int, seed: int = 0) -> None:
         self.max_length, self.seed = max_length, seed
         self._tokens, self._offsets = _flat(rows, "input_ids")
         self._identifiers, _ = _flat(rows, "identifier_ids")
@@ -86,7 +86,7 @@ class PackedDocuments(Dataset):
         }
 
 
-def _flat(rows: Any, column: str) -> tuple[np.ndarray, np.ndarray]:  # noqa: ANN401 - datasets.Dataset
+def _flat(rows: Any, column: str) -> tuple[np.ndarray, np.ndarray]:
     """All values of a list column end to end, int32, and the offsets of its lists."""
     chunks = rows.with_format("arrow").data.column(column).chunks if len(rows) else []
     lengths = [chunk.value_lengths().to_numpy(zero_copy_only=False) for chunk in chunks]

@@ -17,7 +17,7 @@ from transformers import PreTrainedTokenizerBase
 class Pairs(Dataset):
     """Pair rows that carry the (seed, epoch, row number) from which the collator draws."""
 
-    def __init__(self, rows: Any, seed: int = 0) -> None:  # noqa: ANN401 - datasets.Dataset
+    def __init__(self, rows: Any, seed: int = 0) -> None:
         self.rows, self.seed, self.epoch = rows, seed, 0
 
     def set_epoch(self, epoch: int) -> None:

@@ -35,7 +35,7 @@ np.save(settings["output"], model.encode(settings["texts"]), allow_pickle=False)
 """
 
 
-def encode_elsewhere(checkpoint: str | Path, texts: Sequence[str]) -> Any:  # noqa: ANN401 - a NumPy array
+def encode_elsewhere(checkpoint: str | Path, texts: Sequence[str]) -> Any:
     """Embeddings of `texts` by `AutoModel.from_pretrained(checkpoint, trust_remote_code=True)` in a clean process.
 
     The process has another working directory, its own module cache, no network, and cannot import our packages.

@@ -35,7 +35,7 @@ def token_budget_batches(lengths: Sequence[int], batch_tokens: int) -> list[list
 
 def encode_texts(
     embed: Callable[..., Tensor],
-    tokenizer: Any,  # noqa: ANN401 - any transformers tokenizer
+    tokenizer: Any,
     texts: Sequence[str],
     *,
     device: torch.device | str = "cpu",
@@ -103,7 +103,7 @@ def _finish(embeddings_ND: Tensor, dimensions: int | None, normalize: bool) -> T
     return torch.nn.functional.normalize(embeddings_ND, dim=-1) if normalize else embeddings_ND
 
 
-def _progress(total: int) -> Any:  # noqa: ANN401 - a tqdm bar
+def _progress(total: int) -> Any:
     from tqdm.auto import tqdm
 
     return tqdm(total=total, desc="encoding", unit="text", mininterval=1.0)
@@ -115,7 +115,7 @@ class EncodeMixin:
     def encode(
         self,
         texts: Sequence[str],
-        tokenizer: Any = None,  # noqa: ANN401 - any transformers tokenizer
+        tokenizer: Any = None,
         *,
         max_length: int | None = None,
         batch_tokens: int = 8192,
@@ -156,7 +156,7 @@ class EncodeMixin:
             self.train(was_training)
         return embeddings_ND if convert_to_tensor else embeddings_ND.numpy()
 
-    def _saved_tokenizer(self) -> Any:  # noqa: ANN401 - any transformers tokenizer
+    def _saved_tokenizer(self) -> Any:
         if getattr(self, "_tokenizer", None) is None:
             from transformers import AutoTokenizer
 

@@ -3,6 +3,7 @@
 A recipe is a YAML file with these names as keys; flags override it.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
 from enum import Enum
@@ -92,7 +93,7 @@ def check_keys(given: dict[str, Any], known: list[str], where: str) -> None:
             raise ValueError(f"unknown key {key!r} in {where}. {hint}")
 
 
-def build_arguments(arguments_class: type, values: dict[str, Any], where: str = "the recipe") -> Any:  # noqa: ANN401
+def build_arguments(arguments_class: type, values: dict[str, Any], where: str = "the recipe") -> Any:
     """Arguments from a mapping.
 
     Raises:
@@ -103,7 +104,7 @@ def build_arguments(arguments_class: type, values: dict[str, Any], where: str = 
     return arguments_class(**{name: _coerce(name, value, hints[name], where) for name, value in values.items()})
 
 
-def parse_arguments(arguments_class: type, section: str, argv: list[str]) -> Any:  # noqa: ANN401 - that class
+def parse_arguments(arguments_class: type, section: str, argv: list[str]) -> Any:
     """Arguments from `--config recipe.yaml` and flags `--name value`, which override it. Values are YAML.
 
     Raises:
@@ -143,6 +144,15 @@ def _read_flag(name: str, value: str, hint: Any) -> Any:
         raise ValueError(f"--{name} {value!r} is not valid YAML: {' '.join(str(error).split())}") from error
 
 
+def run_command(arguments_class: type, section: str, train: Callable[[Any], Path], argv: list[str]) -> int:
+    """A training command: parse, train, print the folder of the model; returns the exit code."""
+    if {"-h", "--help"} & set(argv):
+        print(usage(arguments_class, section))  # noqa: T201
+    else:
+        print(train(parse_arguments(arguments_class, section, argv)))  # noqa: T201
+    return 0
+
+
 def usage(arguments_class: type, section: str) -> str:
     """Help text of a training command."""
     inherited = {item.name for item in fields(TrainingArguments)}
@@ -158,7 +168,7 @@ def usage(arguments_class: type, section: str) -> str:
     return "\n".join(lines)
 
 
-def _coerce(name: str, value: Any, hint: Any, where: str) -> Any:  # noqa: ANN401 - any field of a dataclass
+def _coerce(name: str, value: Any, hint: Any, where: str) -> Any:
     """The value as the type that the field asks for, as far as YAML leaves a choice (`3e-4` is a string to it)."""
     kinds = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
     if value is None or bool in kinds and isinstance(value, bool):

@@ -12,7 +12,7 @@ from data_collators import PairCollator, Pairs
 from data_collators.builders.store import load_split
 from modeling_coderep.pooling_coderep import POOLERS
 
-from .arguments import ContrastiveArguments, parse_arguments, usage
+from .arguments import ContrastiveArguments, run_command
 from .losses import bimodal_contrastive_loss
 from .stage import load_model, load_tokenizer, require_data, train_and_save
 
@@ -83,8 +83,4 @@ def train_contrastive(args: ContrastiveArguments) -> Path:
 
 def main(argv: list[str]) -> int:
     """`coderep train contrastive`."""
-    if {"-h", "--help"} & set(argv):
-        print(usage(ContrastiveArguments, "contrastive"))  # noqa: T201
-        return 0
-    print(train_contrastive(parse_arguments(ContrastiveArguments, "contrastive", argv)))  # noqa: T201
-    return 0
+    return run_command(ContrastiveArguments, "contrastive", train_contrastive, argv)

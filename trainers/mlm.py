@@ -13,7 +13,7 @@ from transformers import AutoModelForMaskedLM, PreTrainedModel, Trainer
 from data_collators import MixedMaskingCollator, PackedDocuments
 from data_collators.builders.store import load_split
 
-from .arguments import MlmArguments, parse_arguments, usage
+from .arguments import MlmArguments, run_command
 from .stage import load_model, load_tokenizer, require_data, train_and_save
 
 
@@ -90,8 +90,4 @@ def train_mlm(args: MlmArguments) -> Path:
 
 def main(argv: list[str]) -> int:
     """`coderep train mlm`."""
-    if {"-h", "--help"} & set(argv):
-        print(usage(MlmArguments, "mlm"))  # noqa: T201
-        return 0
-    print(train_mlm(parse_arguments(MlmArguments, "mlm", argv)))  # noqa: T201
-    return 0
+    return run_command(MlmArguments, "mlm", train_mlm, argv)

@@ -37,7 +37,7 @@ def load_tokenizer(args: StageArguments) -> PreTrainedTokenizerBase:
     return AutoTokenizer.from_pretrained(source)
 
 
-def load_model(auto_class: Any, args: StageArguments, tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:  # noqa: ANN401
+def load_model(auto_class: Any, args: StageArguments, tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:
     """The checkpoint that the arguments name, else a new coderep model that fits the tokenizer.
 
     Raises:

@@ -54,7 +54,7 @@ def _array(values: list[Any]) -> pa.Array:
     return pa.array(values, type=pa.list_(pa.int32()) if is_list else None)
 
 
-def load_split(folder: str | Path, split: str) -> Any:  # noqa: ANN401 - datasets.Dataset, imported late
+def load_split(folder: str | Path, split: str) -> Any:
     """A split as a memory-mapped `datasets.Dataset`.
 
     Raises:
