@@ -257,6 +257,21 @@ def test_a_run_stopped_before_its_final_model_adds_no_step(demo, tmp_path):
     assert again["tokens"] == record["tokens"] > 0 and again["wall_seconds"] > 0
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="needs file size limits")
+def test_a_full_disk_in_training_is_one_line_and_the_same_command_goes_on(demo, tmp_path):
+    """A real limit on file size: the checkpoint's write fails in the kernel, inside a library that is not Python."""
+    import resource
+
+    argv = [sys.executable, "-m", "coderep", *train_argv(demo, tmp_path / "run")]
+    limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))  # noqa: E731
+    done = subprocess.run(argv, capture_output=True, text=True, preexec_fn=limit)
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert done.stderr.splitlines()[-1].startswith("coderep: no space left. Free space or name another output")
+    assert not (tmp_path / "run" / "model").exists()
+    assert coderep.main(argv[3:]) == 0
+    assert (tmp_path / "run" / "model" / "model.safetensors").is_file()
+
+
 def test_broken_checkpoints_and_configs_get_one_line(demo, tmp_path, capsys):
     broken = tmp_path / "broken"
     shutil.copytree(demo / "checkpoint", broken)

@@ -15,6 +15,8 @@ import torch
 import yaml
 from transformers import TrainingArguments
 
+from .progress import quiet_bars
+
 
 @dataclass
 class StageArguments(TrainingArguments):
@@ -149,6 +151,7 @@ def run_command(arguments_class: type, section: str, train: Callable[[Any], Path
     if {"-h", "--help"} & set(argv):
         print(usage(arguments_class, section))  # noqa: T201
     else:
+        quiet_bars()
         print(train(parse_arguments(arguments_class, section, argv)))  # noqa: T201
     return 0
 
