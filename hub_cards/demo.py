@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import json
 import logging
 import shlex
 import sys
@@ -24,7 +23,7 @@ from typing import Any
 from data_collators.files import claim_folder, write_json
 
 from .export import export_checkpoint
-from .render import render_card
+from .render import read_record, render_card
 
 RECIPE, RESULTS, RUN, PLOT, LOG = "recipe.json", "results.json", "run.json", "retrieval.png", "demo.log"
 NAME, DATASET = "coderep-demo", "Python standard library"
@@ -170,11 +169,10 @@ class _Demo:
             self._say(f"      {time.monotonic() - started:.0f} s")
         self._say(f"[{len(steps) + 1}/{len(steps) + 2}] reload the checkpoint in a process without coderep")
         self._reload()
-        results = json.loads((self.output / RESULTS).read_text(encoding="utf-8"))
-        self._show(results)
+        self._show()
         self._say(f"[{len(steps) + 2}/{len(steps) + 2}] search {Path(self.sources.source[0]).name}")
         self._search()
-        return results
+        return read_record(self.output / RESULTS)
 
     def _tokenizer(self) -> None:
         from data_collators.builders import build_tokenizer
@@ -240,31 +238,34 @@ class _Demo:
         write_json(self.output / RESULTS, {"results": results})
 
     def _encoders(self) -> Iterator[tuple[str, Any]]:
-        from transformers import AutoModel, AutoTokenizer, set_seed
+        from transformers import AutoModel, set_seed
 
         from trainers.encode import Encoder, load_encoder
 
         trained = load_encoder(self.mlm / "model")
         set_seed(self.recipe["mlm"].get("seed", 42))
         untrained = AutoModel.from_config(trained.model.config).eval()
-        tokenizer = AutoTokenizer.from_pretrained(self.tokenizer)
-        yield UNTRAINED, Encoder(untrained, tokenizer, trained.max_length)
+        yield UNTRAINED, Encoder(untrained, trained.tokenizer, trained.max_length)
         yield STAGE1, trained
         yield STAGE2, load_encoder(self.contrastive / "model")
 
     def _record(self) -> None:
         stages = []
         for name, folder in (("stage 1", self.mlm), ("stage 2", self.contrastive)):
-            stages.append({"name": name, **json.loads((folder / RUN).read_text(encoding="utf-8"))})
+            stages.append({"name": name, **read_record(folder / RUN)})
         write_json(self.output / RUN, {"name": NAME, "stages": stages})
 
     def _plot(self) -> None:
         from trainers.plots import plot_retrieval
+
+        plot_retrieval(self._results(), self.output / PLOT, shipped=STAGE2, baselines=[BM25, UNTRAINED])
+
+    def _results(self) -> list[Any]:
+        """The rows of results.json as `EvalResult`."""
         from trainers.records import EvalResult
 
-        results = json.loads((self.output / RESULTS).read_text(encoding="utf-8"))["results"]
-        shown = [EvalResult(**{key: row[key] for key in row if key != "shipped"}) for row in results]
-        plot_retrieval(shown, self.output / PLOT, shipped=STAGE2, baselines=[BM25, UNTRAINED])
+        rows = read_record(self.output / RESULTS)["results"]
+        return [EvalResult(**{key: row[key] for key in row if key != "shipped"}) for row in rows]
 
     def _export(self) -> None:
         export_checkpoint(self.contrastive / "model", self.checkpoint, card=render_card(self.output))
@@ -283,11 +284,10 @@ class _Demo:
             raise RuntimeError(f"the reloaded checkpoint gives other embeddings: largest difference {difference}.")
         self._say("      the embeddings are equal, bit for bit")
 
-    def _show(self, results: dict[str, Any]) -> None:
+    def _show(self) -> None:
         from trainers.evaluation.cli import table
-        from trainers.records import EvalResult
 
-        rows = [EvalResult(**{key: row[key] for key in row if key != "shipped"}) for row in results["results"]]
+        rows = self._results()
         mrr = {row.model: row.value for row in rows if row.metric == "mrr"}
         self._say(f"\nText-to-code retrieval, {rows[0].n:,} functions of modules not seen in training (percent)")
         self._say(table(rows))
