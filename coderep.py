@@ -22,6 +22,7 @@ _EXPORTS = {
     "CodeRepModel": "modeling_coderep",
     "CodeRepForMaskedLM": "modeling_coderep",
     "CodeRepForSequenceClassification": "modeling_coderep",
+    "CodeRepForTokenClassification": "modeling_coderep",
     "LANGUAGES": "data_collators",
     "MixedMaskingCollator": "data_collators",
     "PackedDocuments": "data_collators",
@@ -43,6 +44,7 @@ _EXPORTS = {
     "train_mlm": "trainers",
     "load_encoder": "trainers.encode",
     "CodeIndex": "trainers.search",
+    "convert_checkpoint": "hub_cards",
     "export_checkpoint": "hub_cards",
     "publish_checkpoint": "hub_cards",
     "render_card": "hub_cards",
@@ -60,6 +62,7 @@ COMMANDS = {
     ("eval", "retrieval"): ("trainers.evaluation.cli:retrieval", "text-to-code retrieval on held-out pairs"),
     ("encode",): ("trainers.encode:main", "embeddings of the lines of a JSONL file"),
     ("search",): ("trainers.search:main", "search a code base by meaning"),
+    ("convert",): ("hub_cards.cli:convert", "write a CodeSage checkpoint so that it loads everywhere"),
     ("card", "render"): ("hub_cards.cli:card_render", "write the model card of a run"),
     ("card", "publish"): ("hub_cards.cli:card_publish", "upload a checkpoint; a dry run unless --push"),
 }

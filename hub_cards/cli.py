@@ -1,4 +1,4 @@
-"""`coderep card ...`: cards and publishing on the command line."""
+"""`coderep card ...` and `coderep convert`: cards, publishing and conversion on the command line."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 
 from data_collators.files import check_output_file, new_file
 
+from .convert import convert_checkpoint
 from .publish import publish_checkpoint
 from .render import render_card
 
@@ -44,4 +45,24 @@ def card_publish(argv: list[str]) -> int:
     print(f"{total:>12,}  {len(files)} files {verb} {args.repo}")  # noqa: T201
     if not args.push:
         print("Dry run: nothing left this machine. Add --push to upload.")  # noqa: T201
+    return 0
+
+
+def convert(argv: list[str]) -> int:
+    """`coderep convert`."""
+    parser = argparse.ArgumentParser(
+        prog="coderep convert", description="Write a CodeSage or coderep checkpoint so that it loads everywhere."
+    )
+    parser.add_argument("source", help="checkpoint folder or Hub repo id, e.g. codesage/codesage-small-v2")
+    parser.add_argument("output", help="folder to write, laid out like a Hub repo")
+    parser.add_argument("--name", help="name on the card, e.g. me/codesage-small-v2 (default: the folder's name)")
+    parser.add_argument("--no-check", action="store_true", help="do not load the result in a clean process")
+    args = parser.parse_args(argv)
+    converted = convert_checkpoint(args.source, args.output, name=args.name, check=not args.no_check)
+    print(f"{converted.parameters:,} parameters: {args.output}")  # noqa: T201
+    if converted.difference is not None:
+        print(  # noqa: T201
+            "Loaded without coderep, with trust_remote_code=True: the embeddings of "
+            f"{converted.texts} texts differ by at most {converted.difference:.1e}."
+        )
     return 0

@@ -14,12 +14,20 @@ from typing import Any
 
 from data_collators.files import new_folder, write_json
 
-MODEL_CODE = ("configuration_coderep", "encoding_coderep", "modeling_coderep", "pooling_coderep")
+MODEL_CODE = (
+    "attention_coderep",
+    "configuration_coderep",
+    "encoding_coderep",
+    "loading_coderep",
+    "modeling_coderep",
+    "pooling_coderep",
+)
 AUTO_MAP = {
     "AutoConfig": "configuration_coderep.CodeRepConfig",
     "AutoModel": "modeling_coderep.CodeRepModel",
     "AutoModelForMaskedLM": "modeling_coderep.CodeRepForMaskedLM",
     "AutoModelForSequenceClassification": "modeling_coderep.CodeRepForSequenceClassification",
+    "AutoModelForTokenClassification": "modeling_coderep.CodeRepForTokenClassification",
 }
 _WEIGHTS = "*.safetensors*"
 _TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.json", "merges.txt")

@@ -54,12 +54,8 @@ def render_card(run_dir: str | Path, name: str | None = None) -> str:
     missing = [key for stage in stages for key in STAGE_KEYS if key not in stage]
     if missing:
         raise ValueError(f"record {str(run_dir / 'run.json')!r} lacks {', '.join(missing)}. Is it a run's record?")
-    environment = Environment(
-        loader=PackageLoader("hub_cards"), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters["percent"] = lambda value: f"{100 * value:.1f}"
-    environment.filters["thousands"] = lambda value: f"{value:,}"
-    return environment.get_template("model_card.md.jinja").render(
+    return fill_template(
+        "model_card.md.jinja",
         metadata=_metadata(name, results, _languages(stages)).to_yaml(),
         name=name,
         stages=stages,
@@ -67,6 +63,16 @@ def render_card(run_dir: str | Path, name: str | None = None) -> str:
         results=results,
         mrr=[result for result in results if result["metric"] == "mrr"],
     )
+
+
+def fill_template(template: str, **values: Any) -> str:
+    """A file of `templates/` with its values filled in; a value that it needs and does not get is an error."""
+    environment = Environment(
+        loader=PackageLoader("hub_cards"), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters["percent"] = lambda value: f"{100 * value:.1f}"
+    environment.filters["thousands"] = lambda value: f"{value:,}"
+    return environment.get_template(template).render(**values)
 
 
 def _languages(stages: list[dict[str, Any]]) -> list[str]:

@@ -26,19 +26,28 @@ class Absent(importlib.abc.MetaPathFinder):
 
 sys.meta_path.insert(0, Absent())
 import torch
-from transformers import AutoModel
+import transformers
 
 torch.set_num_threads(settings["threads"])
-model = AutoModel.from_pretrained(settings["checkpoint"], trust_remote_code=True)
+auto_class = getattr(transformers, settings["auto_class"])
+model = auto_class.from_pretrained(settings["checkpoint"], trust_remote_code=True).eval()
 assert type(model).__module__.startswith("transformers_modules."), type(model).__module__
-np.save(settings["output"], model.encode(settings["texts"]), allow_pickle=False)
+if settings["auto_class"] == "AutoModel":
+    output = model.encode(settings["texts"])
+else:
+    tokenizer = transformers.AutoTokenizer.from_pretrained(settings["checkpoint"])
+    batch = tokenizer(settings["texts"], padding=True, truncation=True, return_tensors="pt")
+    with torch.no_grad():
+        output = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits.numpy()
+np.save(settings["output"], output, allow_pickle=False)
 """
 
 
-def encode_elsewhere(checkpoint: str | Path, texts: Sequence[str]) -> Any:
-    """Embeddings of `texts` by `AutoModel.from_pretrained(checkpoint, trust_remote_code=True)` in a clean process.
+def encode_elsewhere(checkpoint: str | Path, texts: Sequence[str], auto_class: str = "AutoModel") -> Any:
+    """What `auto_class.from_pretrained(checkpoint, trust_remote_code=True)` makes of `texts` in a clean process.
 
-    The process has another working directory, its own module cache, no network, and cannot import our packages.
+    These are the embeddings for `AutoModel`, the logits of one padded batch for the classes with a head. The process
+    has another working directory, its own module cache, no network, and cannot import our packages.
 
     Raises:
         RuntimeError: The checkpoint does not load there; the message holds the last line of the error.
@@ -50,6 +59,7 @@ def encode_elsewhere(checkpoint: str | Path, texts: Sequence[str]) -> Any:
         output = Path(folder) / "embeddings.npy"
         settings = {
             "checkpoint": str(Path(checkpoint).resolve()),
+            "auto_class": auto_class,
             "texts": list(texts),
             "output": str(output),
             "threads": torch.get_num_threads(),

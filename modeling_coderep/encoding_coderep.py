@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .pooling_coderep import pool_documents
+
 
 def token_budget_batches(lengths: Sequence[int], batch_tokens: int) -> list[list[int]]:
     """Indices of `lengths`, longest first, in batches whose padded size stays within `batch_tokens`.
@@ -33,12 +35,23 @@ def token_budget_batches(lengths: Sequence[int], batch_tokens: int) -> list[list
     return batches
 
 
+def embed_padded(
+    embed: Callable[[Tensor, Tensor], Tensor], tokenizer: Any, device: torch.device | str
+) -> Callable[[list[list[int]]], Tensor]:
+    """A function from token ids of each text to embeddings, by one that takes padded `input_ids, attention_mask`."""
+
+    def embed_ids(ids: list[list[int]]) -> Tensor:
+        padded = tokenizer.pad({"input_ids": ids}, return_tensors="pt").to(device)
+        return embed(padded["input_ids"], padded["attention_mask"])
+
+    return embed_ids
+
+
 def encode_texts(
-    embed: Callable[..., Tensor],
+    embed: Callable[[list[list[int]]], Tensor],
     tokenizer: Any,
     texts: Sequence[str],
     *,
-    device: torch.device | str = "cpu",
     max_length: int | None = None,
     batch_tokens: int = 8192,
     normalize: bool = False,
@@ -49,10 +62,9 @@ def encode_texts(
     """Embeddings_ND of texts, float32 on the CPU, whatever the batching.
 
     Args:
-        embed: Function from `input_ids, attention_mask` to embeddings_BD.
+        embed: Function from the token ids of some texts to their embeddings; see `embed_padded`.
         tokenizer: Appends EOS itself and keeps it under truncation.
         texts: Any number of texts; an empty one is its EOS token alone.
-        device: Where `embed` expects its tensors.
         max_length: Longest text in tokens, the rest is cut; None takes the tokenizer's own limit.
         batch_tokens: Padded tokens per batch, the measure of memory.
         normalize: Scale every embedding to length 1, so that dot products are cosines.
@@ -81,9 +93,8 @@ def encode_texts(
     parts: list[Tensor] = []
     progress = _progress(len(texts)) if show_progress else None
     for batch in token_budget_batches([len(row) for row in ids], batch_tokens):
-        padded = tokenizer.pad({"input_ids": [ids[i] for i in batch]}, return_tensors="pt").to(device)
         with torch.no_grad():
-            parts.append(embed(padded["input_ids"], padded["attention_mask"]).float().cpu())
+            parts.append(embed([ids[i] for i in batch]).float().cpu())
         order.extend(batch)
         if progress is not None:
             progress.update(len(batch))
@@ -137,14 +148,19 @@ class EncodeMixin:
         limit = self.config.max_position_embeddings
         if max_length is not None and not 1 <= max_length <= limit:
             raise ValueError(f"max_length must lie in [1, {limit}] (max_position_embeddings), got {max_length}.")
+        tokenizer = tokenizer or self._saved_tokenizer()
+        if len(tokenizer) > self.config.vocab_size:
+            raise ValueError(
+                f"the tokenizer has {len(tokenizer)} tokens, the model a vocabulary of {self.config.vocab_size}. "
+                f"Use the tokenizer that the model was trained with."
+            )
         was_training = self.training
         self.eval()
         try:
             embeddings_ND = encode_texts(
-                lambda ids, mask: self(input_ids=ids, attention_mask=mask).pooler_output,
-                tokenizer or self._saved_tokenizer(),
+                self.embedder(tokenizer),
+                tokenizer,
                 texts,
-                device=self.device,
                 max_length=max_length or limit,
                 batch_tokens=batch_tokens,
                 normalize=normalize,
@@ -155,6 +171,27 @@ class EncodeMixin:
         finally:
             self.train(was_training)
         return embeddings_ND if convert_to_tensor else embeddings_ND.numpy()
+
+    def embedder(self, tokenizer: Any) -> Callable[[list[list[int]]], Tensor]:
+        """A function from the token ids of some texts to their embeddings_ND, in the mode that the model is in.
+
+        Texts are packed into one row, which spares all work on padding, where the attention backend then needs no
+        dense mask; elsewhere they are padded.
+        """
+        backend = self.config._attn_implementation
+        if "flash" in backend or (backend == "sdpa" and self.device.type == "cpu"):
+            return self._embed_packed
+        return embed_padded(self._embed, tokenizer, self.device)
+
+    def _embed(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        return self(input_ids=input_ids, attention_mask=attention_mask).pooler_output
+
+    def _embed_packed(self, ids: list[list[int]]) -> Tensor:
+        lengths = [len(row) for row in ids]
+        input_ids = torch.tensor([token for row in ids for token in row], device=self.device)
+        position_ids = torch.cat([torch.arange(length, device=self.device) for length in lengths])
+        outputs = self(input_ids=input_ids.unsqueeze(0), position_ids=position_ids.unsqueeze(0))
+        return pool_documents(outputs.last_hidden_state[0], lengths, self.config.pooling)
 
     def _saved_tokenizer(self) -> Any:
         if getattr(self, "_tokenizer", None) is None:

@@ -1,7 +1,8 @@
-"""The coderep encoder: pre-LN transformer with bidirectional attention and learned absolute positions.
+"""The coderep encoder: pre-LN transformer with bidirectional attention.
 
-The architecture is CodeSage's (arXiv 2402.01935, section 3 and Table 5). Shape suffixes: B = rows, T = tokens,
-D = hidden units, H = heads, K = units per head, P = predicted positions, V = vocabulary.
+The default architecture is CodeSage's (arXiv 2402.01935, section 3 and Table 5); the configuration also has a modern
+one. Shape suffixes: B = rows, T = tokens, D = hidden units, H = heads, K = units per head, P = predicted positions,
+V = vocabulary.
 
 Packed input: when `position_ids` restart inside a row and no `attention_mask` is given, every restart begins a
 new document, and attention stays inside documents ("block attention", section 3.1).
@@ -9,62 +10,56 @@ new document, and attention stays inside documents ("block attention", section 3
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from transformers.activations import ACT2FN
-from transformers.masking_utils import (
-    create_bidirectional_mask,
-    find_packed_sequence_indices,
-    packed_sequence_mask_function,
-)
 from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.modeling_outputs import (
     BaseModelOutputWithPooling,
     MaskedLMOutput,
     SequenceClassifierOutput,
+    TokenClassifierOutput,
 )
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS, PreTrainedModel
 from transformers.utils.generic import can_return_tuple, merge_with_config_defaults
+from transformers.utils.import_utils import is_tracing
 from transformers.utils.output_capturing import capture_outputs
 
+from .attention_coderep import (
+    AttentionPlan,
+    attend_by_document,
+    eager_attention,
+    find_documents,
+    plan_attention,
+    rotary_angles,
+    rotate,
+)
 from .configuration_coderep import CodeRepConfig
 from .encoding_coderep import EncodeMixin
+from .loading_coderep import check_weights
 from .pooling_coderep import POOLERS
 
 
-def eager_attention(
-    module: nn.Module,
-    query_BHTK: Tensor,
-    key_BHTK: Tensor,
-    value_BHTK: Tensor,
-    attention_mask: Tensor | None,
-    scaling: float,
-    dropout: float = 0.0,
-    **kwargs: object,
-) -> tuple[Tensor, Tensor]:
-    """Attention written out, giving output_BTHK and weights_BHTT. `attention_mask` is added to the scores."""
-    scores_BHTT = query_BHTK @ key_BHTK.transpose(2, 3) * scaling
-    if attention_mask is not None:
-        scores_BHTT = scores_BHTT + attention_mask
-    weights_BHTT = nn.functional.softmax(scores_BHTT, dim=-1)
-    weights_BHTT = nn.functional.dropout(weights_BHTT, p=dropout, training=module.training)
-    return (weights_BHTT @ value_BHTK).transpose(1, 2).contiguous(), weights_BHTT
+def look_up(table: nn.Embedding, ids: Tensor, name: str, limit: str) -> Tensor:
+    """Rows of an embedding table.
 
-
-def rotary_angles(position_ids: Tensor, head_dim: int, base: float, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """Cosines and sines, each (B, 1, T, K), by which rotary positions turn queries and keys (arXiv 2104.09864)."""
-    exponents_J = torch.arange(0, head_dim, 2, device=position_ids.device, dtype=torch.float32) / head_dim
-    angles_BTJ = position_ids.unsqueeze(-1).float() * base**-exponents_J
-    angles_B1TK = torch.cat([angles_BTJ, angles_BTJ], dim=-1).unsqueeze(1)
-    return angles_B1TK.cos().to(dtype), angles_B1TK.sin().to(dtype)
-
-
-def rotate(states_BHTK: Tensor, cos_B1TK: Tensor, sin_B1TK: Tensor) -> Tensor:
-    """Turn the pairs (k, k + K/2) of each head by the angles of their positions."""
-    first, second = states_BHTK.chunk(2, dim=-1)
-    return states_BHTK * cos_B1TK + torch.cat([-second, first], dim=-1) * sin_B1TK
+    Raises:
+        TypeError: The ids are no integers.
+        ValueError: An id is outside the table. Told on CPUs; accelerators report it in their own way.
+    """
+    if ids.dtype not in (torch.int64, torch.int32):
+        raise TypeError(f"{name} must be whole numbers (torch.long), got {ids.dtype}. Convert them with .long().")
+    if ids.device.type == "cpu" and not is_tracing(ids) and ids.numel():
+        low, high = (int(value) for value in ids.aminmax())
+        if low < 0 or high >= table.num_embeddings:
+            raise ValueError(
+                f"{name} has the value {low if low < 0 else high}, outside [0, {table.num_embeddings - 1}] "
+                f"({limit}={table.num_embeddings}). Is this the model's own tokenizer?"
+            )
+    return table(ids)
 
 
 class CodeRepEmbeddings(nn.Module):
@@ -79,74 +74,90 @@ class CodeRepEmbeddings(nn.Module):
 
     def forward(self, inputs_embeds: Tensor, position_ids: Tensor) -> Tensor:
         if self.positions is not None:
-            inputs_embeds = inputs_embeds + self.positions(position_ids)
+            inputs_embeds = inputs_embeds + look_up(
+                self.positions, position_ids, "position_ids", "max_position_embeddings"
+            )
         return self.dropout(inputs_embeds)
 
 
 class CodeRepAttention(nn.Module):
     """Multi-head self-attention through transformers' attention interface."""
 
-    def __init__(self, config: CodeRepConfig) -> None:
+    def __init__(self, config: CodeRepConfig, layer: int) -> None:
         super().__init__()
         self.config = config
+        self.local = config.is_local(layer)
         self.head_dim = config.hidden_size // config.num_attention_heads
         self.scaling = self.head_dim**-0.5
         self.is_causal = False
-        self.qkv = nn.Linear(config.hidden_size, 3 * config.hidden_size)
-        self.out = nn.Linear(config.hidden_size, config.hidden_size)
+        self.qkv = nn.Linear(config.hidden_size, 3 * config.hidden_size, bias=config.use_bias)
+        self.out = nn.Linear(config.hidden_size, config.hidden_size, bias=config.use_bias)
 
     def forward(
         self,
         hidden_states: Tensor,
-        attention_mask: Tensor | None,
+        plan: AttentionPlan,
         rotary: tuple[Tensor, Tensor] | None = None,
         **kwargs: object,
     ) -> tuple[Tensor, Tensor | None]:
-        rows_tokens = hidden_states.shape[:-1]
-        qkv_BT3HK = self.qkv(hidden_states).view(*rows_tokens, 3, -1, self.head_dim)
-        query_BHTK, key_BHTK, value_BHTK = (part.transpose(1, 2) for part in qkv_BT3HK.unbind(dim=2))
+        qkv_BT3HK = self.qkv(hidden_states).unflatten(-1, (3, -1, self.head_dim))
+        query_BTHK, key_BTHK, value_BTHK = qkv_BT3HK.unbind(dim=2)
         if rotary is not None:
-            query_BHTK, key_BHTK = rotate(query_BHTK, *rotary), rotate(key_BHTK, *rotary)
-        attend: Callable = ALL_ATTENTION_FUNCTIONS.get_interface(self.config._attn_implementation, eager_attention)
-        output_BTHK, weights_BHTT = attend(
+            query_BTHK, key_BTHK = rotate(query_BTHK, *rotary), rotate(key_BTHK, *rotary)
+        attend = partial(
+            ALL_ATTENTION_FUNCTIONS.get_interface(self.config._attn_implementation, eager_attention),
             self,
-            query_BHTK,
-            key_BHTK,
-            value_BHTK,
-            attention_mask,
             dropout=self.config.attention_dropout if self.training else 0.0,
             scaling=self.scaling,
+            **plan.kwargs,
+            **(plan.local_kwargs if self.local else {}),
             **kwargs,
         )
-        return self.out(output_BTHK.reshape(*rows_tokens, -1)), weights_BHTT
+        if plan.lengths is not None:
+            bands = plan.bands if self.local else None
+            output_BTHK = attend_by_document(attend, query_BTHK, key_BTHK, value_BTHK, plan.lengths, bands)
+            weights_BHTT = None
+        else:
+            heads = (states.transpose(1, 2) for states in (query_BTHK, key_BTHK, value_BTHK))
+            output_BTHK, weights_BHTT = attend(*heads, plan.local if self.local else plan.full)
+        return self.out(output_BTHK.reshape(hidden_states.shape)), weights_BHTT
 
 
 class CodeRepMlp(nn.Module):
-    """Feed-forward block."""
+    """Feed-forward block, gated (GeGLU) or not."""
 
     def __init__(self, config: CodeRepConfig) -> None:
         super().__init__()
-        self.up = nn.Linear(config.hidden_size, config.intermediate_size)
+        self.gated = config.gated_mlp
+        width = config.intermediate_size * (2 if config.gated_mlp else 1)
+        self.up = nn.Linear(config.hidden_size, width, bias=config.use_bias)
         self.activation = ACT2FN[config.hidden_act]
-        self.down = nn.Linear(config.intermediate_size, config.hidden_size)
+        self.down = nn.Linear(config.intermediate_size, config.hidden_size, bias=config.use_bias)
 
     def forward(self, hidden_states: Tensor) -> Tensor:
-        return self.down(self.activation(self.up(hidden_states)))
+        if not self.gated:
+            return self.down(self.activation(self.up(hidden_states)))
+        activated, gate = self.up(hidden_states).chunk(2, dim=-1)
+        return self.down(self.activation(activated) * gate)
+
+
+def _norm(config: CodeRepConfig) -> nn.LayerNorm:
+    return nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps, bias=config.use_bias)
 
 
 class CodeRepLayer(GradientCheckpointingLayer):
     """Pre-LN transformer layer."""
 
-    def __init__(self, config: CodeRepConfig) -> None:
+    def __init__(self, config: CodeRepConfig, layer: int) -> None:
         super().__init__()
-        self.attention_norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
-        self.attention = CodeRepAttention(config)
-        self.mlp_norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.attention_norm = _norm(config)
+        self.attention = CodeRepAttention(config, layer)
+        self.mlp_norm = _norm(config)
         self.mlp = CodeRepMlp(config)
         self.dropout = nn.Dropout(config.hidden_dropout)
 
-    def forward(self, hidden_states: Tensor, attention_mask: Tensor | None, **kwargs: object) -> Tensor:
-        attended, _ = self.attention(self.attention_norm(hidden_states), attention_mask, **kwargs)
+    def forward(self, hidden_states: Tensor, plan: AttentionPlan, **kwargs: object) -> Tensor:
+        attended, _ = self.attention(self.attention_norm(hidden_states), plan, **kwargs)
         hidden_states = hidden_states + self.dropout(attended)
         return hidden_states + self.dropout(self.mlp(self.mlp_norm(hidden_states)))
 
@@ -165,6 +176,16 @@ class CodeRepPreTrainedModel(PreTrainedModel):
     _supports_attention_backend = True
     _can_record_outputs = {"hidden_states": CodeRepLayer, "attentions": CodeRepAttention}
 
+    @classmethod
+    def from_pretrained(cls, *args: Any, **kwargs: Any) -> Any:
+        """Load a checkpoint as every transformers model does, but never with an encoder that is in part random.
+
+        Raises:
+            ValueError: A weight of the encoder is missing, or one has another shape than the configuration says
+                (unless `ignore_mismatched_sizes=True`).
+        """
+        return check_weights(super().from_pretrained, *args, **kwargs)
+
 
 class CodeRepModel(EncodeMixin, CodeRepPreTrainedModel):
     """The encoder. `pooler_output` is the embedding of each row; `encode` turns texts into embeddings."""
@@ -175,8 +196,8 @@ class CodeRepModel(EncodeMixin, CodeRepPreTrainedModel):
     def __init__(self, config: CodeRepConfig) -> None:
         super().__init__(config)
         self.embeddings = CodeRepEmbeddings(config)
-        self.layers = nn.ModuleList(CodeRepLayer(config) for _ in range(config.num_hidden_layers))
-        self.final_norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.layers = nn.ModuleList(CodeRepLayer(config, i) for i in range(config.num_hidden_layers))
+        self.final_norm = _norm(config)
         self.gradient_checkpointing = False
         self.post_init()
 
@@ -216,24 +237,20 @@ class CodeRepModel(EncodeMixin, CodeRepPreTrainedModel):
         if (input_ids is None) == (inputs_embeds is None):
             raise ValueError("Give exactly one of input_ids and inputs_embeds.")
         if inputs_embeds is None:
-            inputs_embeds = self.embeddings.tokens(input_ids)
+            inputs_embeds = look_up(self.embeddings.tokens, input_ids, "input_ids", "vocab_size")
         rows, tokens = inputs_embeds.shape[:2]
+        self._check_mask(attention_mask, rows, tokens)
         documents_BT = None
         if position_ids is None:
             self._check_length(tokens)
             position_ids = torch.arange(tokens, device=inputs_embeds.device).unsqueeze(0)
         elif attention_mask is None:
-            documents_BT = find_packed_sequence_indices(position_ids.expand(rows, -1))
+            documents_BT = find_documents(position_ids, rows)
         hidden_states = self.embeddings(inputs_embeds, position_ids)
-        block_mask = create_bidirectional_mask(
-            config=self.config,
-            inputs_embeds=hidden_states,
-            attention_mask=attention_mask,
-            and_mask_function=None if documents_BT is None else packed_sequence_mask_function(documents_BT),
-        )
+        plan = plan_attention(self.config, hidden_states, attention_mask, documents_BT)
         rotary = self._rotary(position_ids, hidden_states.dtype)
         for layer in self.layers:
-            hidden_states = layer(hidden_states, block_mask, position_ids=position_ids, rotary=rotary, **kwargs)
+            hidden_states = layer(hidden_states, plan, position_ids=position_ids, rotary=rotary, **kwargs)
         hidden_states = self.final_norm(hidden_states)
         return BaseModelOutputWithPooling(
             last_hidden_state=hidden_states,
@@ -247,11 +264,18 @@ class CodeRepModel(EncodeMixin, CodeRepPreTrainedModel):
         return rotary_angles(position_ids, head_dim, self.config.rotary_base, dtype)
 
     def _check_length(self, tokens: int) -> None:
-        if tokens > self.config.max_position_embeddings:
+        limit = self.config.max_position_embeddings
+        if tokens > limit:
             raise ValueError(
-                f"A row of {tokens} tokens is longer than max_position_embeddings="
-                f"{self.config.max_position_embeddings}. Tokenize with truncation=True, max_length="
-                f"{self.config.max_position_embeddings}."
+                f"A row of {tokens} tokens is longer than max_position_embeddings={limit}. "
+                f"Tokenize with truncation=True, max_length={limit}."
+            )
+
+    def _check_mask(self, attention_mask: Tensor | None, rows: int, tokens: int) -> None:
+        if attention_mask is not None and attention_mask.dim() == 2 and attention_mask.shape != (rows, tokens):
+            raise ValueError(
+                f"attention_mask has the shape {tuple(attention_mask.shape)}, the input ({rows}, {tokens}). "
+                f"Give one number for each token: 1, or 0 at padding."
             )
 
     def _pool(self, hidden_BTD: Tensor, mask_BT: Tensor | None) -> Tensor:
@@ -265,9 +289,9 @@ class CodeRepHeadTransform(nn.Module):
 
     def __init__(self, config: CodeRepConfig) -> None:
         super().__init__()
-        self.dense = nn.Linear(config.hidden_size, config.hidden_size)
+        self.dense = nn.Linear(config.hidden_size, config.hidden_size, bias=config.use_bias)
         self.activation = ACT2FN[config.hidden_act]
-        self.norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.norm = _norm(config)
 
     def forward(self, hidden_states: Tensor) -> Tensor:
         return self.norm(self.activation(self.dense(hidden_states)))
@@ -303,6 +327,7 @@ class CodeRepForMaskedLM(CodeRepPreTrainedModel):
         inputs_embeds: Tensor | None = None,
         labels: Tensor | None = None,
         num_items_in_batch: Tensor | int | None = None,
+        all_logits: bool | None = None,
         **kwargs: object,
     ) -> MaskedLMOutput:
         """Predict masked tokens.
@@ -312,14 +337,18 @@ class CodeRepForMaskedLM(CodeRepPreTrainedModel):
             attention_mask: (B, T).
             position_ids: (B, T).
             inputs_embeds: (B, T, D).
-            labels: (B, T), the true token at predicted positions and -100 elsewhere. With labels and in training
-                mode the vocabulary projection, a third or more of a small model's work, is computed at predicted
-                positions only, and `logits` has shape (P, V).
+            labels: (B, T), the true token at predicted positions and -100 elsewhere.
             num_items_in_batch: Predicted positions to divide the summed loss by; None takes those of this batch.
+            all_logits: Whether `logits` covers all positions, or the predicted ones only, which spares the vocabulary
+                projection at the others: a third or more of a small model's work. None means predicted ones only
+                when labels are given in training mode. The loss is the same.
             **kwargs: Passed to the encoder.
 
         Returns:
-            `loss` if labels are given, and `logits` (B, T, V), or (P, V) in training.
+            `loss` if labels are given, and `logits` (B, T, V), or (P, V) at predicted positions, row after row.
+
+        Raises:
+            ValueError: `all_logits=False` without labels, or a label is outside the vocabulary.
         """
         outputs = self.encoder(
             input_ids,
@@ -329,15 +358,19 @@ class CodeRepForMaskedLM(CodeRepPreTrainedModel):
             **kwargs,
         )
         hidden_states = outputs.last_hidden_state
+        if all_logits is None:
+            all_logits = labels is None or not self.training
         if labels is None:
+            if not all_logits:
+                raise ValueError("all_logits=False needs labels: they say which positions are predicted.")
             loss, logits = None, self.lm_head(self.head(hidden_states))
         else:
             predicted_BT = labels != -100
-            if self.training:
-                logits = logits_PV = self.lm_head(self.head(hidden_states[predicted_BT]))
-            else:
+            if all_logits:
                 logits = self.lm_head(self.head(hidden_states))
                 logits_PV = logits[predicted_BT]
+            else:
+                logits = logits_PV = self.lm_head(self.head(hidden_states[predicted_BT]))
             loss = masked_lm_loss(logits_PV, labels[predicted_BT], num_items_in_batch)
         return MaskedLMOutput(
             loss=loss, logits=logits, hidden_states=outputs.hidden_states, attentions=outputs.attentions
@@ -345,7 +378,18 @@ class CodeRepForMaskedLM(CodeRepPreTrainedModel):
 
 
 def masked_lm_loss(logits_PV: Tensor, labels_P: Tensor, num_items_in_batch: Tensor | int | None = None) -> Tensor:
-    """Cross-entropy summed over predicted positions and divided by their number; 0 when there is none."""
+    """Cross-entropy summed over predicted positions and divided by their number; 0 when there is none.
+
+    Raises:
+        ValueError: A label is outside the vocabulary. Told on CPUs.
+    """
+    if labels_P.device.type == "cpu" and not is_tracing(labels_P) and labels_P.numel():
+        low, high = (int(value) for value in labels_P.aminmax())
+        if low < 0 or high >= logits_PV.shape[-1]:
+            raise ValueError(
+                f"labels has the value {low if low < 0 else high}, outside [0, {logits_PV.shape[-1] - 1}] "
+                f"(vocab_size={logits_PV.shape[-1]}); -100 marks positions that are not predicted."
+            )
     total = nn.functional.cross_entropy(logits_PV.float(), labels_P, reduction="sum")
     if num_items_in_batch is None:
         return total / max(labels_P.numel(), 1)
@@ -355,15 +399,19 @@ def masked_lm_loss(logits_PV: Tensor, labels_P: Tensor, num_items_in_batch: Tens
 
 
 class CodeRepForSequenceClassification(CodeRepPreTrainedModel):
-    """The encoder with a linear head on its pooled output."""
+    """The encoder with a linear head on its pooled output.
+
+    With `classifier_inputs=2` it answers questions about two texts, such as clone detection: rows come as (B, 2, T),
+    both texts are embedded alone, and the head sees how their embeddings u and v differ and agree, [|u - v|, u * v]
+    (arXiv 1705.02364, section 3.1, without the parts that depend on the order), so that swapping them changes nothing.
+    """
 
     def __init__(self, config: CodeRepConfig) -> None:
         super().__init__(config)
         self.num_labels = config.num_labels
         self.encoder = CodeRepModel(config)
-        dropout = config.hidden_dropout if config.classifier_dropout is None else config.classifier_dropout
-        self.dropout = nn.Dropout(dropout)
-        self.classifier = nn.Linear(config.hidden_size, config.num_labels)
+        self.dropout = _classifier_dropout(config)
+        self.classifier = nn.Linear(config.hidden_size * config.classifier_inputs, config.num_labels)
         self.post_init()
 
     @can_return_tuple
@@ -376,19 +424,83 @@ class CodeRepForSequenceClassification(CodeRepPreTrainedModel):
         labels: Tensor | None = None,
         **kwargs: object,
     ) -> SequenceClassifierOutput:
-        """Classify rows.
+        """Classify rows, or pairs of rows.
 
         Args:
-            input_ids: (B, T); see `CodeRepModel.forward` for the inputs.
-            attention_mask: (B, T).
-            position_ids: (B, T), without restarts: packed rows have no single class.
-            inputs_embeds: (B, T, D).
+            input_ids: (B, T), or (B, 2, T) with two inputs, as transformers' `DataCollatorForMultipleChoice` makes
+                them; see `CodeRepModel.forward` for the inputs.
+            attention_mask: (B, T) or (B, 2, T).
+            position_ids: (B, T) or (B, 2, T), without restarts: packed rows have no single class.
+            inputs_embeds: (B, T, D) or (B, 2, T, D).
             labels: (B,) class numbers or regression targets, or (B, L) for several labels at once; which loss they
                 get follows `config.problem_type`, as in every transformers classifier.
             **kwargs: Passed to the encoder.
 
         Raises:
-            ValueError: The rows are packed.
+            ValueError: The rows are packed, or not as many per example as `classifier_inputs`.
+        """
+        inputs = {
+            "input_ids": input_ids,
+            "attention_mask": attention_mask,
+            "position_ids": position_ids,
+            "inputs_embeds": inputs_embeds,
+        }
+        if self.config.classifier_inputs == 2:
+            self._check_pairs(input_ids, inputs_embeds)
+            inputs = {name: None if value is None else value.flatten(0, 1) for name, value in inputs.items()}
+        outputs = self.encoder(**inputs, **kwargs)
+        features = outputs.pooler_output
+        if features is None:
+            raise ValueError("Packed rows hold several documents and cannot be classified. Give one document a row.")
+        if self.config.classifier_inputs == 2:
+            left, right = features.unflatten(0, (-1, 2)).unbind(1)
+            features = torch.cat([(left - right).abs(), left * right], dim=-1)
+        logits = self.classifier(self.dropout(features))
+        loss = None
+        if labels is not None:
+            loss = self.loss_function(labels=labels, pooled_logits=logits, config=self.config)
+        return SequenceClassifierOutput(
+            loss=loss, logits=logits, hidden_states=outputs.hidden_states, attentions=outputs.attentions
+        )
+
+    def _check_pairs(self, input_ids: Tensor | None, inputs_embeds: Tensor | None) -> None:
+        given, dimensions = (inputs_embeds, 4) if input_ids is None else (input_ids, 3)
+        if given is not None and (given.dim() != dimensions or given.shape[1] != 2):
+            raise ValueError(
+                f"classifier_inputs=2 needs pairs of rows, (batch, 2, tokens), got the shape {tuple(given.shape)}."
+            )
+
+
+class CodeRepForTokenClassification(CodeRepPreTrainedModel):
+    """The encoder with a linear head on each token."""
+
+    def __init__(self, config: CodeRepConfig) -> None:
+        super().__init__(config)
+        self.num_labels = config.num_labels
+        self.encoder = CodeRepModel(config)
+        self.dropout = _classifier_dropout(config)
+        self.classifier = nn.Linear(config.hidden_size, config.num_labels)
+        self.post_init()
+
+    @can_return_tuple
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        labels: Tensor | None = None,
+        **kwargs: object,
+    ) -> TokenClassifierOutput:
+        """Classify tokens.
+
+        Args:
+            input_ids: (B, T); see `CodeRepModel.forward` for the inputs. Packed rows are welcome.
+            attention_mask: (B, T).
+            position_ids: (B, T).
+            inputs_embeds: (B, T, D).
+            labels: (B, T) class numbers, -100 at tokens without one.
+            **kwargs: Passed to the encoder.
         """
         outputs = self.encoder(
             input_ids,
@@ -397,20 +509,21 @@ class CodeRepForSequenceClassification(CodeRepPreTrainedModel):
             inputs_embeds=inputs_embeds,
             **kwargs,
         )
-        if outputs.pooler_output is None:
-            raise ValueError("Packed rows hold several documents and cannot be classified. Give one document a row.")
-        logits = self.classifier(self.dropout(outputs.pooler_output))
-        loss = None
-        if labels is not None:
-            loss = self.loss_function(labels=labels, pooled_logits=logits, config=self.config)
-        return SequenceClassifierOutput(
+        logits = self.classifier(self.dropout(outputs.last_hidden_state))
+        loss = None if labels is None else self.loss_function(logits, labels, self.config)
+        return TokenClassifierOutput(
             loss=loss, logits=logits, hidden_states=outputs.hidden_states, attentions=outputs.attentions
         )
+
+
+def _classifier_dropout(config: CodeRepConfig) -> nn.Dropout:
+    return nn.Dropout(config.hidden_dropout if config.classifier_dropout is None else config.classifier_dropout)
 
 
 __all__ = [
     "CodeRepForMaskedLM",
     "CodeRepForSequenceClassification",
+    "CodeRepForTokenClassification",
     "CodeRepModel",
     "CodeRepPreTrainedModel",
 ]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import torch
 from torch import Tensor
 
 
@@ -38,3 +39,10 @@ POOLERS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "cls": cls_pool,
     "last": last_pool,
 }
+
+
+def pool_documents(hidden_ND: Tensor, lengths: list[int], pooling: str) -> Tensor:
+    """One embedding for each of the documents that follow one another in `hidden_ND`, giving (documents, D)."""
+    return torch.cat(
+        [POOLERS[pooling](states.unsqueeze(0), states.new_ones(1, len(states))) for states in hidden_ND.split(lengths)]
+    )

@@ -206,5 +206,6 @@ def test_config_names_every_auto_class(checkpoint):
         "AutoModel",
         "AutoModelForMaskedLM",
         "AutoModelForSequenceClassification",
+        "AutoModelForTokenClassification",
     }
     assert "_name_or_path" not in config

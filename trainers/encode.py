@@ -6,6 +6,7 @@ import argparse
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import numpy as np
 from transformers import AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from data_collators.files import check_output_file, new_file
-from modeling_coderep import encode_texts
+from modeling_coderep import CodeRepModel, embed_padded, encode_texts
 
 from .checkpoints import check_checkpoint
 from .contrastive import embed
@@ -37,11 +38,14 @@ class Encoder:
         """
         if max_length is not None and max_length < 1:
             raise ValueError(f"max_length must be at least 1, got {max_length}.")
+        if isinstance(self.model, CodeRepModel):
+            embed_ids = self.model.embedder(self.tokenizer)
+        else:
+            embed_ids = embed_padded(partial(embed, self.model), self.tokenizer, self.model.device)
         return encode_texts(
-            lambda ids, mask: embed(self.model, ids, mask),
+            embed_ids,
             self.tokenizer,
             texts,
-            device=self.model.device,
             max_length=min(max_length or self.max_length, self.max_length),
             batch_tokens=batch_tokens,
             normalize=True,
