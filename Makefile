@@ -6,16 +6,19 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: help demo test lint format clean
+.PHONY: help demo test test-slow lint format clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-10s %s\n", $$1, $$2 }' Makefile
 
 demo: $(VENV)/demo.stamp ## environment, install, then `coderep demo` into demo/
 	$(BIN)/python -m coderep demo --output demo
 
 test: $(VENV)/dev.stamp lint ## environment, install with test extras, lint, the default test suite
 	$(BIN)/python -m pytest
+
+test-slow: $(VENV)/dev.stamp ## the tests that take minutes each
+	$(BIN)/python -m pytest -m slow
 
 lint: $(VENV)/dev.stamp ## ruff
 	$(BIN)/python -m ruff check .

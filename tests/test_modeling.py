@@ -10,17 +10,24 @@ import pytest
 import torch
 from huggingface_hub.errors import StrictDataclassError
 from torch import nn
-from transformers import AutoModel, AutoModelForMaskedLM, AutoModelForSequenceClassification
+from transformers import (
+    AutoModel,
+    AutoModelForMaskedLM,
+    AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
+    DataCollatorForMultipleChoice,
+)
 
 from modeling_coderep import (
     POOLERS,
+    PRESETS,
     CodeRepConfig,
     CodeRepForMaskedLM,
     CodeRepForSequenceClassification,
     CodeRepModel,
     encode_texts,
 )
-from modeling_coderep.attention_coderep import AttentionPlan, rotary_angles, rotate
+from modeling_coderep.attention_coderep import AttentionPlan
 from modeling_coderep.encoding_coderep import token_budget_batches
 
 
@@ -33,50 +40,6 @@ def ids(rows, tokens):
     return torch.randint(3, 1024, (rows, tokens))
 
 
-@pytest.mark.parametrize("backend", ["eager", "sdpa"])
-@pytest.mark.parametrize("positions", ["absolute", "rotary"])
-@pytest.mark.parametrize("lengths", [(5, 7), (1, 10, 3), (14,)])
-def test_packed_documents_equal_documents_alone(tiny_config, backend, positions, lengths):
-    tiny_config._attn_implementation, tiny_config.position_embedding = backend, positions
-    model = CodeRepModel(tiny_config).eval()
-    documents = [ids(1, length) for length in lengths]
-    positions = torch.cat([torch.arange(length) for length in lengths]).unsqueeze(0)
-    packed = model(torch.cat(documents, dim=1), position_ids=positions).last_hidden_state
-    alone = torch.cat([model(document).last_hidden_state for document in documents], dim=1)
-    torch.testing.assert_close(packed, alone, rtol=1e-5, atol=1e-5)
-
-
-def test_documents_in_a_row_would_see_each_other_without_restarts(model):
-    """The test above can fail: without restarts the states differ."""
-    first, second = ids(1, 5), ids(1, 7)
-    together = model(torch.cat([first, second], dim=1)).last_hidden_state[:, :5]
-    assert not torch.allclose(together, model(first).last_hidden_state, atol=1e-3)
-
-
-def test_rotary_scores_depend_on_distance_alone():
-    """The dot product of a query at i and a key at j is the same at i + 9 and j + 9, and not at another distance."""
-    query, key = torch.randn(1, 1, 1, 8), torch.randn(1, 1, 1, 8)
-
-    def score(i, j):
-        turned = [
-            rotate(states, *rotary_angles(torch.tensor([[place]]), 8, 10_000.0, torch.float32))
-            for states, place in ((query, i), (key, j))
-        ]
-        return (turned[0] * turned[1]).sum().item()
-
-    assert score(3, 1) == pytest.approx(score(12, 10), abs=1e-5)
-    assert score(5, 5) == pytest.approx((query * key).sum().item(), abs=1e-5)
-    assert abs(score(3, 1) - score(3, 2)) > 1e-3
-
-
-def test_rotary_turns_each_pair_by_its_angle():
-    # One pair, position 2, base 1: angle 2, so (1, 0) becomes (cos 2, sin 2).
-    cos, sin = rotary_angles(torch.tensor([[2]]), 2, 1.0, torch.float32)
-    assert rotate(torch.tensor([[[[1.0, 0.0]]]]), cos, sin).flatten().tolist() == pytest.approx(
-        [math.cos(2), math.sin(2)]
-    )
-
-
 def test_padding_changes_nothing(model):
     row = ids(1, 6)
     padded = torch.cat([row, torch.full((1, 4), 2)], dim=1)
@@ -86,14 +49,17 @@ def test_padding_changes_nothing(model):
     torch.testing.assert_close(got.pooler_output, expected.pooler_output, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("backend", ["eager", "sdpa"])
 @pytest.mark.parametrize("pooling", ["mean", "cls", "last"])
-def test_pad_only_rows_give_zeros(tiny_config, pooling):
+def test_pad_only_rows_give_zeros_and_finite_gradients(tiny_config, pooling, backend):
     tiny_config.pooling = pooling
-    model = CodeRepModel(tiny_config).eval()
+    model = CodeRepModel._from_config(tiny_config, attn_implementation=backend)
     mask = torch.tensor([[1, 1, 0], [0, 0, 0]])
     pooled = model(ids(2, 3), attention_mask=mask).pooler_output
     assert torch.equal(pooled[1], torch.zeros(32))
     assert pooled[0].abs().sum() > 0
+    pooled.pow(2).sum().backward()
+    assert all(torch.isfinite(parameter.grad).all() for parameter in model.parameters())
 
 
 def test_poolers_by_hand():
@@ -135,10 +101,19 @@ def test_loss_at_predicted_positions_equals_dense_loss(tiny_config):
         torch.testing.assert_close(mine.grad, theirs.grad, rtol=1e-4, atol=1e-6, msg=name)
 
 
-def test_masked_lm_gives_all_logits_outside_training(tiny_config):
+def test_masked_lm_gives_the_logits_asked_for(tiny_config):
     model, tokens = CodeRepForMaskedLM(tiny_config).eval(), ids(2, 7)
-    assert model(tokens, labels=tokens).logits.shape == (2, 7, 1024)
-    assert model.train()(tokens, labels=tokens).logits.shape == (14, 1024)
+    labels = tokens.masked_fill(torch.arange(7) > 2, -100)
+    everywhere = model(tokens, labels=labels)
+    assert everywhere.logits.shape == (2, 7, 1024)
+    predicted = model(tokens, labels=labels, all_logits=False)
+    torch.testing.assert_close(predicted.logits, everywhere.logits[labels != -100])
+    torch.testing.assert_close(predicted.loss, everywhere.loss)
+    model.train()
+    assert model(tokens, labels=labels).logits.shape == (6, 1024)
+    assert model(tokens, labels=labels, all_logits=True).logits.shape == (2, 7, 1024)
+    with pytest.raises(ValueError, match="all_logits=False needs labels"):
+        model(tokens, all_logits=False)
 
 
 def test_no_predicted_position_gives_zero_loss(tiny_config):
@@ -186,6 +161,59 @@ def test_classification_refuses_packed_rows(tiny_config):
         model(ids(1, 4), position_ids=torch.tensor([[0, 1, 0, 1]]))
 
 
+def test_two_texts_are_classified_by_how_they_differ_and_agree(tiny_config):
+    tiny_config.classifier_inputs = 2
+    model = AutoModelForSequenceClassification.from_config(tiny_config).eval()
+    left, right = ids(3, 6), ids(3, 6)
+    mask = torch.ones(3, 2, 6, dtype=torch.long)
+    mask[:, 1, 4:] = 0
+    logits = model(torch.stack([left, right], dim=1), attention_mask=mask).logits
+    swapped = model(torch.stack([right, left], dim=1), attention_mask=mask.flip(1)).logits
+    torch.testing.assert_close(logits, swapped)
+    u = model.encoder(left).pooler_output
+    v = model.encoder(right[:, :4]).pooler_output
+    expected = torch.cat([(u - v).abs(), u * v], dim=-1) @ model.classifier.weight.T + model.classifier.bias
+    torch.testing.assert_close(logits, expected, rtol=1e-5, atol=1e-6)
+    with pytest.raises(ValueError, match=r"needs pairs of rows, \(batch, 2, tokens\), got the shape \(3, 6\)"):
+        model(left)
+
+
+def test_clone_detection_is_learned_with_transformers_collator(tiny_config, tokenizer):
+    """The collator for multiple choice makes the (batch, 2, tokens) input; equal pairs are told from unequal ones."""
+    tiny_config.classifier_inputs, tiny_config.classifier_dropout = 2, 0
+    model = AutoModelForSequenceClassification.from_config(tiny_config).train()
+    texts = ["def a(): pass", "import os\nimport sys", "x = 1", "for i in range(3): print(i)"]
+    features = [
+        {**tokenizer([one, other]), "label": int(one == other)} for one in texts for other in (one, texts[0], texts[2])
+    ]
+    batch = DataCollatorForMultipleChoice(tokenizer)(features)
+    assert batch["input_ids"].shape[:2] == (12, 2)
+    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
+    for _ in range(60):
+        optimizer.zero_grad()
+        outputs = model(batch["input_ids"], attention_mask=batch["attention_mask"], labels=batch["labels"])
+        outputs.loss.backward()
+        optimizer.step()
+    assert (outputs.logits.argmax(-1) == batch["labels"]).all()
+
+
+def test_tokens_are_classified_one_by_one(tiny_config):
+    tiny_config.num_labels = 4
+    model = AutoModelForTokenClassification.from_config(tiny_config).train()
+    tokens = ids(2, 8)
+    labels = (tokens % 4).masked_fill(torch.arange(8) == 7, -100)
+    logits = model.eval()(tokens).logits
+    expected = nn.functional.cross_entropy(logits.view(-1, 4), labels.view(-1), ignore_index=-100)
+    torch.testing.assert_close(model(tokens, labels=labels).loss, expected)
+    optimizer = torch.optim.Adam(model.train().parameters(), lr=1e-2)
+    for _ in range(40):
+        optimizer.zero_grad()
+        loss = model(tokens, labels=labels).loss
+        loss.backward()
+        optimizer.step()
+    assert loss < expected / 4
+
+
 def test_gradient_checkpointing_changes_no_gradient(tiny_config):
     plain = CodeRepForMaskedLM(tiny_config).train()
     checkpointed = copy.deepcopy(plain)
@@ -208,6 +236,96 @@ def test_both_or_no_inputs_are_refused(model):
 
 
 @pytest.mark.parametrize(
+    ("inputs", "error", "message"),
+    [
+        ({"input_ids": torch.tensor([[3, 1024]])}, ValueError, r"input_ids has the value 1024, outside \[0, 1023\]"),
+        ({"input_ids": torch.tensor([[-1, 3]])}, ValueError, r"input_ids has the value -1.*model's own tokenizer"),
+        ({"input_ids": torch.tensor([[0.5, 3]])}, TypeError, r"input_ids must be whole numbers.*torch.float32"),
+        (
+            {"input_ids": torch.tensor([[3, 4]]), "position_ids": torch.tensor([[127, 128]])},
+            ValueError,
+            r"position_ids has the value 128.*max_position_embeddings=128",
+        ),
+        (
+            {"input_ids": torch.tensor([[3, 4]]), "attention_mask": torch.ones(1, 3)},
+            ValueError,
+            r"attention_mask has the shape \(1, 3\), the input \(1, 2\)",
+        ),
+    ],
+)
+def test_bad_input_is_named(model, inputs, error, message):
+    with pytest.raises(error, match=message):
+        model(**inputs)
+
+
+def test_bad_labels_are_named(tiny_config):
+    model = CodeRepForMaskedLM(tiny_config)
+    with pytest.raises(ValueError, match=r"labels has the value 1024.*-100 marks positions"):
+        model(torch.tensor([[3, 4]]), labels=torch.tensor([[1024, -100]]))
+
+
+def test_embeddings_instead_of_ids(model):
+    tokens = ids(2, 6)
+    torch.testing.assert_close(
+        model(inputs_embeds=model.get_input_embeddings()(tokens)).pooler_output, model(tokens).pooler_output
+    )
+
+
+def test_gated_layer_is_geglu_written_out(tiny_config):
+    """arXiv 2002.05202: (gelu(x W) * x V) W2, without biases."""
+    tiny_config.gated_mlp, tiny_config.use_bias = True, False
+    model = CodeRepModel(tiny_config)
+    assert not any(name.endswith("bias") for name, _ in model.named_parameters())
+    mlp, x = model.layers[0].mlp, torch.randn(3, 32)
+    w, v = mlp.up.weight.chunk(2)
+    expected = (nn.functional.gelu(x @ w.T, approximate="tanh") * (x @ v.T)) @ mlp.down.weight.T
+    torch.testing.assert_close(mlp(x), expected)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_stays_near(model, dtype):
+    tokens = ids(2, 9)
+    full = model(tokens).pooler_output
+    half = copy.deepcopy(model).to(dtype)(tokens).pooler_output
+    assert half.dtype == dtype
+    torch.testing.assert_close(half.float(), full, rtol=0.05, atol=0.05)
+
+
+def test_vocabulary_can_grow(tiny_config):
+    model = CodeRepForMaskedLM(tiny_config).eval()
+    tokens = ids(1, 4)
+    before = model(tokens).logits
+    model.resize_token_embeddings(1030)
+    after = model(tokens).logits
+    assert after.shape[-1] == model.config.vocab_size == 1030
+    assert model.lm_head.weight is model.get_input_embeddings().weight
+    torch.testing.assert_close(after[..., :1024], before)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize("modern", [False, True])
+def test_presets_build(name, modern):
+    config = CodeRepConfig.from_preset(name, modern=modern, num_hidden_layers=1)
+    assert config.num_hidden_layers == 1
+    with torch.device("meta"):
+        model = CodeRepModel(config)
+    assert (model.embeddings.positions is None) == modern
+
+
+def test_modern_presets_have_about_the_parameters_of_the_plain_ones():
+    with torch.device("meta"):
+        plain, modern = (
+            CodeRepModel(CodeRepConfig.from_preset("small", modern=modern)).num_parameters() for modern in (False, True)
+        )
+    assert 0.95 < modern / plain < 1
+
+
+def test_unknown_preset_names_the_known_ones():
+    with pytest.raises(ValueError, match="unknown preset 'huge'. Known: tiny, mini, small, base, large"):
+        CodeRepConfig.from_preset("huge")
+
+
+@pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"hidden_size": 30}, r"hidden_size=30 is not a multiple of num_attention_heads=4"),
@@ -219,6 +337,13 @@ def test_both_or_no_inputs_are_refused(model):
         ({"num_hidden_layers": 0}, r"num_hidden_layers must be at least 1, got 0"),
         ({"pad_token_id": 5000}, r"pad_token_id=5000 is outside the vocabulary of 1024"),
         ({"pooling": "max"}, r"pooling"),
+        ({"hidden_act": "gelu_pytorch_tan"}, r"hidden_act='gelu_pytorch_tan'.*Did you mean gelu_pytorch_tanh"),
+        ({"local_attention": 0}, r"local_attention must be at least 1, got 0"),
+        ({"global_attention_every": 0}, r"global_attention_every must be at least 1"),
+        ({"classifier_inputs": 3}, r"classifier_inputs"),
+        ({"gated_mlp": "yes"}, r"gated_mlp"),
+        ({"layer_norm_eps": -1.0}, r"layer_norm_eps must be above 0"),
+        ({"rotary_base": 0}, r"rotary_base must be above 0"),
     ],
 )
 def test_config_refuses_nonsense(tiny_config, change, message):
@@ -227,6 +352,29 @@ def test_config_refuses_nonsense(tiny_config, change, message):
 
 
 # encode
+
+
+def test_packed_texts_are_embedded_like_padded_ones(tiny_config, tokenizer):
+    """sdpa packs texts into one row, eager attention pads them."""
+    texts = ["def f(x):\n    return x", "", "sort a list", "import os\n" * 30]
+    for pooling in POOLERS:
+        tiny_config.pooling = pooling
+        packed, padded = (
+            CodeRepModel._from_config(copy.deepcopy(tiny_config), attn_implementation=backend)
+            for backend in ("sdpa", "eager")
+        )
+        padded.load_state_dict(packed.state_dict())
+        assert packed.embedder(tokenizer) == packed._embed_packed
+        assert padded.embedder(tokenizer) != padded._embed_packed
+        np.testing.assert_allclose(
+            packed.encode(texts, tokenizer), padded.encode(texts, tokenizer), rtol=1e-5, atol=1e-5
+        )
+
+
+def test_encode_refuses_another_models_tokenizer(tiny_config, tokenizer):
+    tiny_config.vocab_size = 1000
+    with pytest.raises(ValueError, match=r"tokenizer has 1024 tokens, the model a vocabulary of 1000"):
+        CodeRepModel(tiny_config).encode(["x"], tokenizer)
 
 
 def test_encode_is_the_same_whatever_the_batching(model, tokenizer):
