@@ -6,10 +6,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: help demo test test-slow lint format clean
+.PHONY: help demo test test-slow conformance lint format clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' Makefile
 
 demo: $(VENV)/demo.stamp ## environment, install, then `coderep demo` into demo/
 	$(BIN)/python -m coderep demo --output demo
@@ -19,6 +19,9 @@ test: $(VENV)/dev.stamp lint ## environment, install with test extras, lint, the
 
 test-slow: $(VENV)/dev.stamp ## the tests that take minutes each
 	$(BIN)/python -m pytest -m slow
+
+conformance: $(VENV)/dev.stamp ## transformers' own model tests on our classes; writes docs/CONFORMANCE.md
+	$(BIN)/python tests/conformance/run.py --peer bert --output docs/CONFORMANCE.md
 
 lint: $(VENV)/dev.stamp ## ruff
 	$(BIN)/python -m ruff check .

@@ -82,7 +82,8 @@ def plan_attention(
         )
 
     full = mask(within)
-    if window is None or flash or tokens <= window + 1:
+    short = window is not None and not is_tracing(inputs_embeds) and tokens <= window + 1
+    if window is None or flash or short:
         return AttentionPlan(full=full, local=full, local_kwargs=local_kwargs)
     near = sliding_window_bidirectional_overlay(window)
     return AttentionPlan(full=full, local=mask(near if within is None else and_masks(near, within)))

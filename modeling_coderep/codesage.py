@@ -85,7 +85,7 @@ WEIGHTS = [
     WeightRenaming("wte.weight", "embeddings.tokens.weight"),
     WeightRenaming("wpe.weight", "embeddings.positions.weight"),
     WeightRenaming(r"ln_f\.", "final_norm."),
-    WeightRenaming(r"\bh\.", "layers."),
+    WeightRenaming(r"h\.", "layers."),
     WeightRenaming(r"ln_1\.", "attention_norm."),
     WeightRenaming(r"ln_2\.", "mlp_norm."),
     WeightRenaming("attn.c_attn.bias", "attention.qkv.bias"),

@@ -14,6 +14,10 @@ from torch import nn
 _HEADS = ("head.", "lm_head.", "classifier.")
 
 
+class WrongShapeError(ValueError, RuntimeError):
+    """A weight has another shape than the configuration says. transformers' models raise `RuntimeError` for it."""
+
+
 def check_weights(load: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     """Load a model by transformers' `from_pretrained`, and refuse one whose encoder did not come from the checkpoint.
 
@@ -24,7 +28,8 @@ def check_weights(load: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
 
     Raises:
         ValueError: The file of the weights is damaged, a weight of the encoder is missing, or one has another shape
-            than the configuration says (unless `ignore_mismatched_sizes=True`). The first such weight is named.
+            than the configuration says (unless `ignore_mismatched_sizes=True`). The first such weight is named. With
+            `output_loading_info=True` missing weights are told instead, as by every transformers model.
     """
     with_info = kwargs.pop("output_loading_info", False)
     accept_shapes = kwargs.pop("ignore_mismatched_sizes", False)
@@ -40,7 +45,8 @@ def check_weights(load: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         raise
     order = {name: position for position, name in enumerate(model.state_dict())}
     missing = [name for name in info["missing_keys"] if not name.startswith(_HEADS)]
-    if missing:
+    # Who gives the weights, or asks what is missing, judges it.
+    if missing and not with_info and kwargs.get("state_dict") is None:
         first = min(missing, key=lambda name: order.get(name, -1))
         raise ValueError(
             f"the checkpoint {source} lacks the weight {_name(model, first)}"
@@ -49,7 +55,7 @@ def check_weights(load: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         )
     if info["mismatched_keys"] and not accept_shapes:
         first, found, expected = min(info["mismatched_keys"], key=lambda entry: order.get(entry[0], -1))
-        raise ValueError(
+        raise WrongShapeError(
             f"the checkpoint {source} has the weight {_name(model, first)} in the shape {tuple(found)}, but its "
             f"configuration says {tuple(expected)}. Is config.json the one that belongs to these weights? For a new "
             f"head of another size, pass ignore_mismatched_sizes=True."
@@ -79,4 +85,4 @@ def _forget_origin(model: nn.Module) -> None:
         model._weight_conversions = None
 
 
-__all__ = ["check_weights"]
+__all__ = ["WrongShapeError", "check_weights"]

@@ -8,8 +8,7 @@ Packed input: when `position_ids` restart inside a row and no `attention_mask` i
 new document, and attention stays inside documents ("block attention", section 3.1).
 """
 
-from __future__ import annotations
-
+# No `from __future__ import annotations` here: transformers reads the annotation of `**kwargs` at run time.
 from functools import partial
 from typing import Any
 
@@ -24,6 +23,8 @@ from transformers.modeling_outputs import (
     TokenClassifierOutput,
 )
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS, PreTrainedModel
+from transformers.processing_utils import Unpack
+from transformers.utils import TransformersKwargs
 from transformers.utils.generic import can_return_tuple, merge_with_config_defaults
 from transformers.utils.import_utils import is_tracing
 from transformers.utils.output_capturing import capture_outputs
@@ -98,7 +99,7 @@ class CodeRepAttention(nn.Module):
         hidden_states: Tensor,
         plan: AttentionPlan,
         rotary: tuple[Tensor, Tensor] | None = None,
-        **kwargs: object,
+        **kwargs: Unpack[TransformersKwargs],
     ) -> tuple[Tensor, Tensor | None]:
         qkv_BT3HK = self.qkv(hidden_states).unflatten(-1, (3, -1, self.head_dim))
         query_BTHK, key_BTHK, value_BTHK = qkv_BT3HK.unbind(dim=2)
@@ -156,7 +157,7 @@ class CodeRepLayer(GradientCheckpointingLayer):
         self.mlp = CodeRepMlp(config)
         self.dropout = nn.Dropout(config.hidden_dropout)
 
-    def forward(self, hidden_states: Tensor, plan: AttentionPlan, **kwargs: object) -> Tensor:
+    def forward(self, hidden_states: Tensor, plan: AttentionPlan, **kwargs: Unpack[TransformersKwargs]) -> Tensor:
         attended, _ = self.attention(self.attention_norm(hidden_states), plan, **kwargs)
         hidden_states = hidden_states + self.dropout(attended)
         return hidden_states + self.dropout(self.mlp(self.mlp_norm(hidden_states)))
@@ -217,7 +218,7 @@ class CodeRepModel(EncodeMixin, CodeRepPreTrainedModel):
         attention_mask: Tensor | None = None,
         position_ids: Tensor | None = None,
         inputs_embeds: Tensor | None = None,
-        **kwargs: object,
+        **kwargs: Unpack[TransformersKwargs],
     ) -> BaseModelOutputWithPooling:
         """Encode rows of tokens.
 
@@ -328,7 +329,7 @@ class CodeRepForMaskedLM(CodeRepPreTrainedModel):
         labels: Tensor | None = None,
         num_items_in_batch: Tensor | int | None = None,
         all_logits: bool | None = None,
-        **kwargs: object,
+        **kwargs: Unpack[TransformersKwargs],
     ) -> MaskedLMOutput:
         """Predict masked tokens.
 
@@ -422,7 +423,7 @@ class CodeRepForSequenceClassification(CodeRepPreTrainedModel):
         position_ids: Tensor | None = None,
         inputs_embeds: Tensor | None = None,
         labels: Tensor | None = None,
-        **kwargs: object,
+        **kwargs: Unpack[TransformersKwargs],
     ) -> SequenceClassifierOutput:
         """Classify rows, or pairs of rows.
 
@@ -490,7 +491,7 @@ class CodeRepForTokenClassification(CodeRepPreTrainedModel):
         position_ids: Tensor | None = None,
         inputs_embeds: Tensor | None = None,
         labels: Tensor | None = None,
-        **kwargs: object,
+        **kwargs: Unpack[TransformersKwargs],
     ) -> TokenClassifierOutput:
         """Classify tokens.
 
