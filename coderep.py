@@ -16,39 +16,28 @@ from typing import Any
 
 __version__ = "0.1.0"
 
-# Public name -> module that defines it; imported on first use.
-_EXPORTS = {
-    "CodeRepConfig": "modeling_coderep",
-    "CodeRepModel": "modeling_coderep",
-    "CodeRepForMaskedLM": "modeling_coderep",
-    "CodeRepForSequenceClassification": "modeling_coderep",
-    "CodeRepForTokenClassification": "modeling_coderep",
-    "LANGUAGES": "data_collators",
-    "MixedMaskingCollator": "data_collators",
-    "PackedDocuments": "data_collators",
-    "PairCollator": "data_collators",
-    "Pairs": "data_collators",
-    "functions": "data_collators",
-    "identifiers": "data_collators",
-    "train_tokenizer": "data_collators",
-    "SourceOptions": "data_collators.builders",
-    "build_pairs": "data_collators.builders",
-    "build_stage1": "data_collators.builders",
-    "build_tokenizer": "data_collators.builders",
-    "ContrastiveArguments": "trainers",
-    "ContrastiveTrainer": "trainers",
-    "MlmArguments": "trainers",
-    "MlmTrainer": "trainers",
-    "bimodal_contrastive_loss": "trainers",
-    "train_contrastive": "trainers",
-    "train_mlm": "trainers",
-    "load_encoder": "trainers.encode",
-    "CodeIndex": "trainers.search",
-    "convert_checkpoint": "hub_cards",
-    "export_checkpoint": "hub_cards",
-    "publish_checkpoint": "hub_cards",
-    "render_card": "hub_cards",
+# Module -> public names that it defines; imported on first use.
+_MODULES = {
+    "modeling_coderep": (
+        *("CodeRepConfig", "CodeRepModel", "CodeRepForMaskedLM"),
+        *("CodeRepForSequenceClassification", "CodeRepForTokenClassification"),
+    ),
+    "data_collators": (
+        *("LANGUAGES", "MixedMaskingCollator", "PackedDocuments", "PairCollator", "Pairs"),
+        *("functions", "identifiers", "train_tokenizer"),
+    ),
+    "data_collators.builders": ("SourceOptions", "build_pairs", "build_stage1", "build_tokenizer"),
+    "trainers": (
+        *("ContrastiveArguments", "ContrastiveTrainer", "MlmArguments", "MlmTrainer"),
+        *("bimodal_contrastive_loss", "train_contrastive", "train_mlm"),
+    ),
+    "trainers.encode": ("load_encoder",),
+    "trainers.evaluation.mteb_model": ("mteb_encoder",),
+    "trainers.onnx_encoder": ("OnnxEncoder",),
+    "trainers.search": ("CodeIndex",),
+    "hub_cards": ("convert_checkpoint", "export_checkpoint", "export_onnx", "publish_checkpoint", "render_card"),
 }
+_EXPORTS = {name: module for module, names in _MODULES.items() for name in names}
 __all__ = ["__version__", "main", *_EXPORTS]
 
 # Command words -> (function of the remaining arguments, what it does).
@@ -63,6 +52,7 @@ COMMANDS = {
     ("encode",): ("trainers.encode:main", "embeddings of the lines of a JSONL file"),
     ("search",): ("trainers.search:main", "search a code base by meaning"),
     ("convert",): ("hub_cards.cli:convert", "write a CodeSage checkpoint so that it loads everywhere"),
+    ("onnx",): ("hub_cards.cli:onnx", "write ONNX files, float32 and int8, beside a checkpoint"),
     ("card", "render"): ("hub_cards.cli:card_render", "write the model card of a run"),
     ("card", "publish"): ("hub_cards.cli:card_publish", "upload a checkpoint; a dry run unless --push"),
 }

@@ -1,4 +1,4 @@
-"""`coderep card ...` and `coderep convert`: cards, publishing and conversion on the command line."""
+"""`coderep card ...`, `coderep convert`, `coderep onnx`: cards, publishing and other forms of a checkpoint."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from data_collators.files import check_output_file, new_file
 
 from .convert import convert_checkpoint
+from .onnx_export import export_onnx
 from .publish import publish_checkpoint
 from .render import render_card
 
@@ -65,4 +66,15 @@ def convert(argv: list[str]) -> int:
             "Loaded without coderep, with trust_remote_code=True: the embeddings of "
             f"{converted.texts} texts differ by at most {converted.difference:.1e}."
         )
+    return 0
+
+
+def onnx(argv: list[str]) -> int:
+    """`coderep onnx`."""
+    parser = argparse.ArgumentParser(prog="coderep onnx", description="Write ONNX files beside a checkpoint.")
+    parser.add_argument("checkpoint", help="checkpoint folder")
+    parser.add_argument("--no-int8", action="store_true", help="write the float32 file only")
+    args = parser.parse_args(argv)
+    for path in export_onnx(args.checkpoint, int8=not args.no_int8):
+        print(f"{path.stat().st_size:>12,}  {path}")  # noqa: T201
     return 0
