@@ -49,18 +49,16 @@ def code_tokenizer(modules: list[bytes], vocab_size: int, model_max_length: int)
 
 
 def measure(peers: dict[str, Callable[[], object]], rounds: int, device: str = "cpu") -> dict[str, float]:
-    """Median seconds of each peer over `rounds`, in turn, after one round that does not count."""
+    """Median seconds of each peer over `rounds`, in turn. Warm the peers up before."""
     seconds: dict[str, list[float]] = {name: [] for name in peers}
-    for round_ in range(rounds + 1):
+    for round_ in range(1, rounds + 1):
         for name, run in peers.items():
             _synchronize(device)
             started = time.perf_counter()
             run()
             _synchronize(device)
-            took = time.perf_counter() - started
-            if round_:
-                seconds[name].append(took)
-            print(f"round {round_} of {rounds}: {name} {took:.2f} s", flush=True)
+            seconds[name].append(time.perf_counter() - started)
+            print(f"round {round_} of {rounds}: {name} {seconds[name][-1]:.2f} s", flush=True)
     return {name: statistics.median(values) for name, values in seconds.items()}
 
 

@@ -112,6 +112,21 @@ class CodeRepConfig(PreTrainedConfig):
     tie_word_embeddings: bool = True
 
     @classmethod
+    def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:
+        """The configuration in a dictionary, such as the content of config.json.
+
+        Raises:
+            ValueError: It is that of another kind of model.
+        """
+        kind = config_dict.get("model_type", cls.model_type)
+        if kind != cls.model_type:
+            raise ValueError(
+                f"this is the configuration of a {kind!r} model, not of a {cls.model_type!r} one. "
+                f"Load it with AutoModel.from_pretrained, which finds the right class."
+            )
+        return super().from_dict(config_dict, **kwargs)
+
+    @classmethod
     def from_preset(cls, name: str, *, modern: bool = False, **fields: Any) -> "CodeRepConfig":
         """The configuration of a named size.
 

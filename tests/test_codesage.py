@@ -267,6 +267,11 @@ def test_configuration_refuses_what_no_release_says(published, change, message):
         AutoConfig.from_pretrained(published[0])
 
 
+def test_the_class_by_name_points_to_the_auto_class(published):
+    with pytest.raises(ValueError, match="'codesage' model, not of a 'coderep' one. Load it with AutoModel"):
+        CodeRepModel.from_pretrained(published[0])
+
+
 def rewrite(folder, change):
     """Change the weights of a published checkpoint by a function of their dictionary."""
     path = folder / "pytorch_model.bin"
