@@ -57,9 +57,12 @@ def convert(argv: list[str]) -> int:
     parser.add_argument("source", help="checkpoint folder or Hub repo id, e.g. codesage/codesage-small-v2")
     parser.add_argument("output", help="folder to write, laid out like a Hub repo")
     parser.add_argument("--name", help="name on the card, e.g. me/codesage-small-v2 (default: the folder's name)")
+    parser.add_argument("--overwrite", action="store_true", help="replace a checkpoint that is in the output folder")
     parser.add_argument("--no-check", action="store_true", help="do not load the result in a clean process")
     args = parser.parse_args(argv)
-    converted = convert_checkpoint(args.source, args.output, name=args.name, check=not args.no_check)
+    converted = convert_checkpoint(
+        args.source, args.output, name=args.name, check=not args.no_check, overwrite=args.overwrite
+    )
     print(f"{converted.parameters:,} parameters: {args.output}")  # noqa: T201
     if converted.difference is not None:
         print(  # noqa: T201

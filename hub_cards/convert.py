@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from huggingface_hub import ModelCard, ModelCardData
+
+from data_collators.files import new_folder
 
 from .export import export_checkpoint
 from .render import fill_template
@@ -33,7 +36,7 @@ class Converted:
 
 
 def convert_checkpoint(
-    source: str | Path, output: str | Path, *, name: str | None = None, check: bool = True
+    source: str | Path, output: str | Path, *, name: str | None = None, check: bool = True, overwrite: bool = False
 ) -> Converted:
     """Write a CodeSage (v1 or v2) checkpoint as a folder laid out like a Hub repo.
 
@@ -42,43 +45,47 @@ def convert_checkpoint(
 
     Args:
         source: Folder or Hub repo id.
-        output: Folder to write; an earlier conversion there is replaced.
+        output: Folder to write.
         name: Name on the card; default: the folder's name.
         check: Load the result in a clean process without our packages and compare embeddings.
+        overwrite: Replace a checkpoint that is in `output`.
 
     Raises:
         FileNotFoundError: `source` is no checkpoint.
         ValueError: It is another kind of model, or its weights are damaged or incomplete.
-        FileExistsError: `output` holds something else.
+        FileExistsError: `output` exists and may not be replaced.
         RuntimeError: The result does not load elsewhere, or gives other embeddings there.
     """
     from transformers import AutoConfig, AutoModelForMaskedLM, AutoTokenizer
 
-    from trainers.checkpoints import check_checkpoint, save_model
+    from trainers.checkpoints import CONFIG, check_checkpoint, save_model
 
     path = check_checkpoint(source)
+    if Path(path).resolve() == Path(output).resolve():
+        raise ValueError(f"the output {str(output)!r} is the source. Name another folder.")
     kind = AutoConfig.from_pretrained(path).model_type
     if kind == "coderep":
         raise ValueError(f"{path!r} is a coderep checkpoint already; there is nothing to convert.")
     if kind != "codesage":
         raise ValueError(f"{path!r} holds a {kind!r} model; convert reads 'codesage'.")
-    model = AutoModelForMaskedLM.from_pretrained(path).eval()
-    tokenizer = AutoTokenizer.from_pretrained(path)
-    name = name or Path(output).resolve().name
-    license, origin = _origin(path)
-    card = fill_template(
-        "converted_card.md.jinja",
-        metadata=_metadata(name, origin, license).to_yaml(),
-        name=name,
-        source=origin,
-        license=license,
-        parameters=model.num_parameters(),
-        max_length=tokenizer.model_max_length,
-    )
-    with tempfile.TemporaryDirectory() as folder:
+    with new_folder(output, CONFIG, overwrite) as partial, tempfile.TemporaryDirectory() as folder:
+        model = AutoModelForMaskedLM.from_pretrained(path).eval()
+        tokenizer = AutoTokenizer.from_pretrained(path)
+        name = name or Path(output).resolve().name
+        license, origin = _origin(path)
+        card = fill_template(
+            "converted_card.md.jinja",
+            metadata=_metadata(name, origin, license).to_yaml(),
+            name=name,
+            source=origin,
+            license=license,
+            parameters=model.num_parameters(),
+            max_length=tokenizer.model_max_length,
+        )
         save_model(model, tokenizer, Path(folder, "model"))
-        export_checkpoint(Path(folder, "model"), output, card=card)
-    difference = _difference(model, tokenizer, output) if check else None
+        exported = export_checkpoint(Path(folder, "model"), Path(folder, "export"), card=card)
+        difference = _difference(model, tokenizer, exported) if check else None
+        shutil.copytree(exported, partial, dirs_exist_ok=True)
     return Converted(model.num_parameters(), len(_SAMPLE), difference)
 
 
@@ -106,11 +113,12 @@ def _metadata(name: str, origin: str, license: str) -> ModelCardData:
     )
 
 
-def _difference(model: Any, tokenizer: Any, output: str | Path) -> float:
+def _difference(model: Any, tokenizer: Any, exported: Path) -> float:
+    """Largest difference between the embeddings of the source here and of the export in a clean process."""
     import numpy as np
 
     here = model.encoder.encode(_SAMPLE, tokenizer)
-    difference = float(np.abs(here - encode_elsewhere(output, _SAMPLE)).max())
+    difference = float(np.abs(here - encode_elsewhere(exported, _SAMPLE)).max())
     if not difference <= 1e-5 * max(1.0, float(np.abs(here).max())):
-        raise RuntimeError(f"the embeddings of {str(output)!r} differ from the source's by {difference:.1e}.")
+        raise RuntimeError(f"the embeddings changed by {difference:.1e} in the conversion; nothing was written.")
     return difference

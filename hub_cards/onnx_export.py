@@ -5,7 +5,11 @@ Through transformers' own exporters; optimum-onnx (0.1.0) has no release for tra
 
 from __future__ import annotations
 
+import io
+import logging
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -64,14 +68,34 @@ def _graph(model: Any) -> Any:
     sample = {name: torch.ones(2, 4, dtype=torch.long) for name in ("input_ids", "attention_mask")}
     limit = model.config.max_position_embeddings
     axes = {0: torch.export.Dim("batch"), 1: torch.export.Dim("tokens", max=limit)}
-    with warnings.catch_warnings():
-        # Said inside torch's exporter of its own calls.
-        warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)
+    with _quiet():
         exported = OnnxExporter().export(model, sample, OnnxConfig(dynamic_shapes={name: axes for name in sample}))
     program = getattr(exported, "program", exported)
     graph = getattr(program, "model", program)
     _tidy(graph)
     return graph
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """The exporters tell every step, every operator of absent libraries and every version they were not tried with."""
+    from transformers.utils import logging as transformers_logging
+
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.onnx._internal.exporter._registration")]
+    levels = [logger.level for logger in loggers]
+    verbosity = transformers_logging.get_verbosity()
+    with redirect_stdout(io.StringIO()), warnings.catch_warnings():
+        # Said inside torch's exporter of its own calls.
+        warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)
+        try:
+            transformers_logging.set_verbosity_error()
+            for logger in loggers:
+                logger.setLevel(logging.ERROR)
+            yield
+        finally:
+            transformers_logging.set_verbosity(verbosity)
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)
 
 
 def _tidy(model: Any) -> None:
@@ -116,8 +140,6 @@ def _quantize(source: Path, target: Path) -> None:
     `reduce_range` keeps sums of 8-bit products from overflowing on processors without VNNI, at the price of one bit,
     so that every processor gives the same; scales for each output channel win that bit back.
     """
-    import logging
-
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     logging.getLogger().addFilter(_no_preprocessing_hint)

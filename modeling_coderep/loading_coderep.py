@@ -79,10 +79,8 @@ def _name(model: nn.Module, name: str) -> str:
 
 
 def _forget_origin(model: nn.Module) -> None:
-    """A model read from another layout is a coderep model from here on, and is saved as one."""
-    if model.config.model_type != type(model.config).model_type:
-        model.config.model_type = type(model.config).model_type
-        model._weight_conversions = None
+    """A model read from another layout is a coderep model from here on."""
+    model.config.model_type = type(model.config).model_type
 
 
 __all__ = ["WrongShapeError", "check_weights"]

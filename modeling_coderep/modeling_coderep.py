@@ -187,6 +187,10 @@ class CodeRepPreTrainedModel(PreTrainedModel):
         """
         return check_weights(super().from_pretrained, *args, **kwargs)
 
+    def save_pretrained(self, *args: Any, save_original_format: bool = False, **kwargs: Any) -> None:
+        """Save as every transformers model does, always in coderep's layout, whatever layout was read."""
+        super().save_pretrained(*args, save_original_format=save_original_format, **kwargs)
+
 
 class CodeRepModel(EncodeMixin, CodeRepPreTrainedModel):
     """The encoder. `pooler_output` is the embedding of each row; `encode` turns texts into embeddings."""

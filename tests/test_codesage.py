@@ -242,6 +242,14 @@ def test_what_is_loaded_is_saved_as_a_coderep_checkpoint(published, auto_class, 
         torch.testing.assert_close(mine, theirs, rtol=0, atol=0, msg=name)
 
 
+def test_a_new_model_of_a_published_shape_is_saved_as_a_coderep_checkpoint(published, tmp_path):
+    model = AutoModel.from_config(AutoConfig.from_pretrained(published[0])).eval()
+    model.save_pretrained(tmp_path / "saved")
+    again = AutoModel.from_pretrained(tmp_path / "saved").eval()
+    ids = torch.randint(0, 50, (1, 5))
+    torch.testing.assert_close(again(ids).pooler_output, model(ids).pooler_output, rtol=0, atol=0)
+
+
 def test_configuration_mends_what_the_files_get_wrong(published):
     config = AutoConfig.from_pretrained(published[0])
     assert type(config) is CodeRepConfig
@@ -386,6 +394,10 @@ def test_convert_command(tmp_path):
     done = run_cli("convert", GOLDEN / VERSIONS[1], tmp_path / "out")
     assert done.returncode == 0, done.stderr
     assert "differ by at most 0.0e+00" in done.stdout
+    existing = run_cli("convert", GOLDEN / VERSIONS[0], tmp_path / "out")
+    assert existing.returncode == 2
+    assert "exists already" in existing.stderr
+    assert run_cli("convert", GOLDEN / VERSIONS[0], tmp_path / "out", "--overwrite", "--no-check").returncode == 0
     again = run_cli("convert", tmp_path / "out", tmp_path / "out2")
     assert again.returncode == 2
     assert "already; there is nothing to convert" in again.stderr
@@ -394,6 +406,7 @@ def test_convert_command(tmp_path):
 def test_convert_command_refuses(published, tmp_path):
     folder, _ = published
     rewrite(folder, lambda weights: weights.pop(key(weights, "wpe.weight")))
+    assert "is the source" in run_cli("convert", folder, folder).stderr
     done = run_cli("convert", folder, tmp_path / "out")
     assert done.returncode == 2
     assert "lacks the weight" in done.stderr
