@@ -82,7 +82,7 @@ class MixedMaskingCollator:
 
         Returns:
             `input_ids`, `labels` (-100 where nothing is predicted) and `position_ids` (restarting at each document and
-            at every padding token), each (B, T).
+            at the padding), each (B, T).
         """
         width = max(len(feature["input_ids"]) for feature in features)
         shape = (len(features), width)
@@ -94,6 +94,7 @@ class MixedMaskingCollator:
             lengths = np.asarray(feature.get("document_lengths", [tokens]))
             starts_T = np.repeat(lengths.cumsum() - lengths, lengths)
             positions_BT[row, :tokens] = np.arange(tokens) - starts_T
+            positions_BT[row, tokens:] = np.arange(width - tokens)
             inputs_BT[row, :tokens], labels_BT[row, :tokens] = self._mask(feature, lengths)
         self._calls += 1
         return {

@@ -52,7 +52,7 @@ def card_publish(argv: list[str]) -> int:
 def convert(argv: list[str]) -> int:
     """`coderep convert`."""
     parser = argparse.ArgumentParser(
-        prog="coderep convert", description="Write a CodeSage or coderep checkpoint so that it loads everywhere."
+        prog="coderep convert", description="Write a published CodeSage checkpoint so that it loads everywhere."
     )
     parser.add_argument("source", help="checkpoint folder or Hub repo id, e.g. codesage/codesage-small-v2")
     parser.add_argument("output", help="folder to write, laid out like a Hub repo")

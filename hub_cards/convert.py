@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from huggingface_hub import ModelCard, ModelCardData
+from huggingface_hub.errors import HfHubHTTPError
 
 from data_collators.files import new_folder
 
@@ -56,50 +57,67 @@ def convert_checkpoint(
         FileExistsError: `output` exists and may not be replaced.
         RuntimeError: The result does not load elsewhere, or gives other embeddings there.
     """
-    from transformers import AutoConfig, AutoModelForMaskedLM, AutoTokenizer
+    from transformers import AutoConfig, AutoTokenizer
 
     from trainers.checkpoints import CONFIG, check_checkpoint, save_model
 
     path = check_checkpoint(source)
-    if Path(path).resolve() == Path(output).resolve():
+    if Path(path).is_dir() and Path(path).resolve() == Path(output).resolve():
         raise ValueError(f"the output {str(output)!r} is the source. Name another folder.")
-    kind = AutoConfig.from_pretrained(path).model_type
+    kind = AutoConfig.from_pretrained(path, trust_remote_code=False).model_type
     if kind == "coderep":
         raise ValueError(f"{path!r} is a coderep checkpoint already; there is nothing to convert.")
     if kind != "codesage":
         raise ValueError(f"{path!r} holds a {kind!r} model; convert reads 'codesage'.")
-    with new_folder(output, CONFIG, overwrite) as partial, tempfile.TemporaryDirectory() as folder:
-        model = AutoModelForMaskedLM.from_pretrained(path).eval()
-        tokenizer = AutoTokenizer.from_pretrained(path)
+    with new_folder(output, CONFIG, overwrite) as partial, tempfile.TemporaryDirectory(dir=partial.parent) as folder:
+        model = _load(path)
+        tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
         name = name or Path(output).resolve().name
-        license, origin = _origin(path)
+        origin, license = _origin(path)
         card = fill_template(
             "converted_card.md.jinja",
-            metadata=_metadata(name, origin, license).to_yaml(),
+            metadata=_metadata(name, origin, license or CODESAGE_LICENSE).to_yaml(),
             name=name,
             source=origin,
-            license=license,
+            license=license or f"{CODESAGE_LICENSE}, that of CodeSage's releases; the copy converted brought no card",
             parameters=model.num_parameters(),
             max_length=tokenizer.model_max_length,
         )
         save_model(model, tokenizer, Path(folder, "model"))
         exported = export_checkpoint(Path(folder, "model"), Path(folder, "export"), card=card)
         difference = _difference(model, tokenizer, exported) if check else None
-        shutil.copytree(exported, partial, dirs_exist_ok=True)
+        for item in exported.iterdir():
+            shutil.move(item, partial / item.name)
     return Converted(model.num_parameters(), len(_SAMPLE), difference)
 
 
-def _origin(path: str) -> tuple[str, str]:
-    """Licence and name of the source; the name is a repo id where the source tells it, else the folder's name."""
+def _load(path: str) -> Any:
+    """The masked-LM model of a checkpoint, complete; a classifier, whose head would be lost, is refused."""
+    from transformers import AutoModelForMaskedLM
+
+    model, info = AutoModelForMaskedLM.from_pretrained(path, trust_remote_code=False, output_loading_info=True)
+    if info["missing_keys"]:
+        model = AutoModelForMaskedLM.from_pretrained(path, trust_remote_code=False)  # says which, and what to do
+    if info["unexpected_keys"]:
+        raise ValueError(
+            f"{path!r} holds {min(info['unexpected_keys'])!r}, for which an encoder has no place. Load it with the "
+            f"class of its task, e.g. AutoModelForSequenceClassification, and save that with save_pretrained."
+        )
+    return model.eval()
+
+
+def _origin(path: str) -> tuple[str, str | None]:
+    """Name and licence of the source: a repo id where the source tells it, else the folder's name; None if unknown."""
     folder = Path(path)
+    card, name = folder / "README.md" if folder.is_dir() else path, path
     if folder.is_dir():
-        card = ModelCard.load(folder / "README.md") if (folder / "README.md").is_file() else None
         # A snapshot in the Hub's cache: models--owner--name/snapshots/revision.
         cached = [part for part in folder.resolve().parts if part.startswith("models--")]
-        origin = cached[-1].removeprefix("models--").replace("--", "/") if cached else folder.resolve().name
-    else:
-        card, origin = ModelCard.load(path), path
-    return (card.data.license if card is not None and card.data.license else CODESAGE_LICENSE), origin
+        name = cached[-1].removeprefix("models--").replace("--", "/", 1) if cached else folder.resolve().name
+    try:
+        return name, ModelCard.load(card).data.license
+    except (OSError, ValueError, HfHubHTTPError):  # no card, or none that can be reached
+        return name, None
 
 
 def _metadata(name: str, origin: str, license: str) -> ModelCardData:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import math
 import shutil
 from pathlib import Path
 from typing import Any
@@ -68,15 +69,24 @@ def export_checkpoint(
     return Path(output)
 
 
-def _config(source: Path) -> dict[str, Any]:
-    path = source / "config.json"
+def checkpoint_config(folder: Path) -> dict[str, Any]:
+    """The content of a checkpoint's config.json.
+
+    Raises:
+        FileNotFoundError: There is none.
+    """
+    path = folder / "config.json"
     if not path.is_file():
         raise FileNotFoundError(
-            f"{str(source)!r} is not a checkpoint: it has no config.json. Name a saved model's folder."
+            f"{str(folder)!r} is not a checkpoint: it has no config.json. Name a saved model's folder."
         )
-    config = json.loads(path.read_text(encoding="utf-8"))
-    if config.get("model_type") != "coderep":
-        raise ValueError(f"{str(source)!r} holds a {config.get('model_type')!r} model; only 'coderep' can be exported.")
+    return {"model_type": None, **json.loads(path.read_text(encoding="utf-8"))}
+
+
+def _config(source: Path) -> dict[str, Any]:
+    config = checkpoint_config(source)
+    if config["model_type"] != "coderep":
+        raise ValueError(f"{str(source)!r} holds a {config['model_type']!r} model; only 'coderep' can be exported.")
     config.pop("_name_or_path", None)
     return config
 
@@ -98,9 +108,11 @@ def _portable_tokenizer(folder: Path) -> None:
 
 
 def _sentence_transformers(folder: Path, config: dict[str, Any]) -> None:
+    tokenizer = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
+    longest = min(config["max_position_embeddings"], tokenizer.get("model_max_length", math.inf))
     pooling = {"mean": "mean_tokens", "cls": "cls_token", "last": "lasttoken"}
     modes = {f"pooling_mode_{mode}": mode == pooling[config["pooling"]] for mode in pooling.values()}
-    write_json(folder / "sentence_bert_config.json", {"max_seq_length": config["max_position_embeddings"]})
+    write_json(folder / "sentence_bert_config.json", {"max_seq_length": longest})
     (folder / "1_Pooling").mkdir()
     write_json(folder / "1_Pooling" / "config.json", {"word_embedding_dimension": config["hidden_size"], **modes})
     modules = [

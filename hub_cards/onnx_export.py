@@ -15,6 +15,8 @@ from typing import Any
 
 from data_collators.files import new_file
 
+from .export import checkpoint_config
+
 FOLDER = "onnx"
 FLOAT32 = f"{FOLDER}/model.onnx"
 INT8 = f"{FOLDER}/model_quantized.onnx"
@@ -33,16 +35,20 @@ def export_onnx(checkpoint: str | Path, *, int8: bool = True) -> list[Path]:
 
     Raises:
         FileNotFoundError: `checkpoint` is no checkpoint folder.
+        ValueError: It holds another kind of model.
         ImportError: The extra `onnx` is not installed.
     """
     folder = Path(checkpoint)
-    if not (folder / "config.json").is_file():
-        raise FileNotFoundError(f"{str(folder)!r} is not a checkpoint: it has no config.json.")
+    kind = checkpoint_config(folder)["model_type"]
+    if kind != "coderep":
+        raise ValueError(f"{str(folder)!r} holds a {kind!r} model; only 'coderep' can be exported.")
     _require_extra()
-    from transformers import AutoModel
+    from modeling_coderep import CodeRepModel
 
-    model = AutoModel.from_pretrained(folder, dtype="float32").eval()
+    model = CodeRepModel.from_pretrained(folder, dtype="float32").eval()
     (folder / FOLDER).mkdir(exist_ok=True)
+    for stale in (folder / FOLDER).glob("model*.onnx*"):  # of weights that are no longer there
+        stale.unlink()
     written = [folder / FLOAT32]
     _save(_graph(model), folder / FLOAT32)
     if int8:

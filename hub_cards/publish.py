@@ -17,6 +17,8 @@ UPLOADED = (
     "*.txt",
     "*.png",
     "1_Pooling/config.json",
+    "onnx/*.onnx",
+    "onnx/*.onnx_data",
 )
 
 

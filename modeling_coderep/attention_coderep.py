@@ -6,7 +6,7 @@ Shape suffixes: B = rows, T = tokens, N = tokens of all rows, H = heads, K = uni
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import torch
@@ -42,6 +42,16 @@ class AttentionPlan:
     bands: dict[int, Tensor] = field(default_factory=dict)
     kwargs: dict[str, Any] = field(default_factory=dict)
     local_kwargs: dict[str, Any] = field(default_factory=dict)
+
+    def to(self, device: torch.device | str | int, **kwargs: Any) -> AttentionPlan:
+        """A copy on another device; accelerate asks for it where layers lie on several (`device_map`)."""
+
+        def moved(value: Any) -> Any:
+            if isinstance(value, dict):
+                return {key: moved(item) for key, item in value.items()}
+            return value.to(device, **kwargs) if hasattr(value, "to") else value
+
+        return AttentionPlan(**{item.name: moved(getattr(self, item.name)) for item in fields(self)})
 
 
 def plan_attention(
@@ -89,12 +99,40 @@ def plan_attention(
     return AttentionPlan(full=full, local=mask(near if within is None else and_masks(near, within)))
 
 
-def find_documents(position_ids: Tensor, rows: int) -> Tensor | None:
+def find_documents(position_ids: Tensor, rows: int, attention_mask: Tensor | None = None) -> Tensor | None:
     """Number of each token's document within its row, (B, T): a new one begins where positions do not go on by one.
 
-    None if every row is one document (not told while a graph is traced, where it would be a branch on data).
+    With an attention mask, each run of padding counts as a document of its own. None if no row holds more than one
+    document; while a graph is traced, that would be a branch on data: then rows without a mask are always taken as
+    packed, and rows with one never.
     """
-    return find_packed_sequence_indices(position_ids.expand(rows, -1))
+    position_ids = position_ids.expand(rows, -1)
+    if attention_mask is None:
+        return find_packed_sequence_indices(position_ids)
+    if attention_mask.dim() != 2 or is_tracing(position_ids):
+        return None
+    real_BT = attention_mask.bool()
+    both_real = real_BT[:, 1:] & real_BT[:, :-1]
+    restart = (torch.diff(position_ids, dim=1) != 1) & both_real
+    if not restart.any():
+        return None
+    begins = restart | (real_BT[:, 1:] != real_BT[:, :-1])
+    return nn.functional.pad(begins.long().cumsum(dim=1), (1, 0))
+
+
+def positions_from_boundaries(boundaries: Tensor, rows: int, tokens: int) -> Tensor:
+    """(B, T) positions that restart where flash attention's `cu_seq_lens` say that a document begins.
+
+    Raises:
+        ValueError: The boundaries do not end at the number of tokens.
+    """
+    if int(boundaries[-1]) != rows * tokens:
+        raise ValueError(f"cu_seq_lens_q ends at {int(boundaries[-1])}, but there are {rows * tokens} tokens.")
+    starts = torch.zeros(rows * tokens, dtype=torch.long, device=boundaries.device)
+    begins = boundaries[:-1].long()
+    starts[begins] = begins
+    place = torch.arange(rows * tokens, device=boundaries.device)
+    return (place - starts.cummax(dim=0).values).view(rows, tokens)
 
 
 def document_lengths(documents_BT: Tensor) -> Tensor:
@@ -188,6 +226,7 @@ __all__ = [
     "eager_attention",
     "find_documents",
     "local_band",
+    "positions_from_boundaries",
     "plan_attention",
     "rotary_angles",
     "rotate",

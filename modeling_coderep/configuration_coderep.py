@@ -201,9 +201,9 @@ class CodeRepConfig(PreTrainedConfig):
 
     def validate_special_tokens(self) -> None:
         """Special-token ids name rows of the embedding."""
-        for name in ("bos_token_id", "mask_token_id", "pad_token_id"):
+        for name in ("bos_token_id", "eos_token_id", "mask_token_id", "pad_token_id"):
             token = getattr(self, name)
-            if token is not None and not 0 <= token < self.vocab_size:
+            if isinstance(token, int) and not 0 <= token < self.vocab_size:
                 raise ValueError(
                     f"{name}={token} is outside the vocabulary of {self.vocab_size} tokens. "
                     f"Set it to the tokenizer's id, or to None."

@@ -41,7 +41,7 @@ def embed_padded(
     """A function from token ids of each text to embeddings, by one that takes padded `input_ids, attention_mask`."""
 
     def embed_ids(ids: list[list[int]]) -> Tensor:
-        padded = tokenizer.pad({"input_ids": ids}, return_tensors="pt").to(device)
+        padded = tokenizer.pad({"input_ids": ids}, return_tensors="pt", padding_side="right").to(device)
         return embed(padded["input_ids"], padded["attention_mask"])
 
     return embed_ids
@@ -63,14 +63,15 @@ def encode_texts(
 
     Args:
         embed: Function from the token ids of some texts to their embeddings; see `embed_padded`.
-        tokenizer: Appends EOS itself and keeps it under truncation.
+        tokenizer: Appends EOS itself and keeps it under truncation. What looks like a special token in a text is
+            text.
         texts: Any number of texts; an empty one is its EOS token alone.
         max_length: Longest text in tokens, the rest is cut; None takes the tokenizer's own limit.
         batch_tokens: Padded tokens per batch, the measure of memory.
         normalize: Scale every embedding to length 1, so that dot products are cosines.
         dimensions: Keep the first so many dimensions (Matryoshka), before normalising.
         show_progress: Show a bar that counts texts.
-        width: Embedding width, needed when there is no text.
+        width: Embedding width, needed when there is no text, and to check `dimensions` before any work.
 
     Raises:
         TypeError: `texts` is a single string.
@@ -78,9 +79,28 @@ def encode_texts(
     """
     if isinstance(texts, str):
         raise TypeError("texts must be a list of strings, got one string. Wrap it: [text].")
-    if len(texts) == 0:
-        return torch.zeros(0, dimensions or width)
-    ids = tokenizer(
+    if dimensions is not None and not 1 <= dimensions <= (width or dimensions):
+        raise ValueError(f"dimensions must lie in [1, {width}], got {dimensions}.")
+    ids = _tokenize(tokenizer, texts, max_length) if len(texts) else []
+    # A tokenizer that adds no EOS makes nothing of an empty text; its embedding is zero.
+    filled = [index for index, row in enumerate(ids) if row]
+    parts: list[Tensor] = []
+    order: list[int] = []
+    with _progress(len(texts), show_progress) as progress:
+        for batch in token_budget_batches([len(ids[index]) for index in filled], batch_tokens):
+            chosen = [filled[index] for index in batch]
+            with torch.no_grad():
+                parts.append(embed([ids[index] for index in chosen]).float().cpu())
+            order.extend(chosen)
+            progress.update(len(chosen))
+    embeddings_ND = torch.zeros(len(texts), parts[0].shape[1] if parts else width)
+    if parts:
+        embeddings_ND[torch.tensor(order)] = torch.cat(parts)
+    return _finish(embeddings_ND, dimensions, normalize)
+
+
+def _tokenize(tokenizer: Any, texts: Sequence[str], max_length: int | None) -> list[list[int]]:
+    return tokenizer(
         list(texts),
         truncation=True,
         max_length=max_length,
@@ -89,21 +109,6 @@ def encode_texts(
         return_token_type_ids=False,
         split_special_tokens=True,
     )["input_ids"]
-    order: list[int] = []
-    parts: list[Tensor] = []
-    progress = _progress(len(texts)) if show_progress else None
-    for batch in token_budget_batches([len(row) for row in ids], batch_tokens):
-        with torch.no_grad():
-            parts.append(embed([ids[i] for i in batch]).float().cpu())
-        order.extend(batch)
-        if progress is not None:
-            progress.update(len(batch))
-    if progress is not None:
-        progress.close()
-    sorted_ND = torch.cat(parts)
-    embeddings_ND = torch.empty_like(sorted_ND)
-    embeddings_ND[torch.tensor(order)] = sorted_ND
-    return _finish(embeddings_ND, dimensions, normalize)
 
 
 def _finish(embeddings_ND: Tensor, dimensions: int | None, normalize: bool) -> Tensor:
@@ -114,10 +119,10 @@ def _finish(embeddings_ND: Tensor, dimensions: int | None, normalize: bool) -> T
     return torch.nn.functional.normalize(embeddings_ND, dim=-1) if normalize else embeddings_ND
 
 
-def _progress(total: int) -> Any:
+def _progress(total: int, show: bool) -> Any:
     from tqdm.auto import tqdm
 
-    return tqdm(total=total, desc="encoding", unit="text", mininterval=1.0)
+    return tqdm(total=total, desc="encoding", unit="text", mininterval=1.0, disable=not show)
 
 
 class EncodeMixin:
@@ -138,7 +143,8 @@ class EncodeMixin:
         """Embeddings of shape (texts, hidden_size), float32, on the CPU, in the order of `texts`.
 
         Dropout is off while encoding, whatever mode the model is in. The tokenizer is the one saved beside
-        the weights unless another is given. See `encode_texts` for the other arguments.
+        the weights unless another is given. Texts are cut at `max_length`, by default the model's or the tokenizer's
+        limit, whichever is lower. See `encode_texts` for the other arguments.
 
         Raises:
             TypeError: `texts` is a single string.
@@ -154,14 +160,14 @@ class EncodeMixin:
                 f"the tokenizer has {len(tokenizer)} tokens, the model a vocabulary of {self.config.vocab_size}. "
                 f"Use the tokenizer that the model was trained with."
             )
-        was_training = self.training
+        training = [module for module in self.modules() if module.training]
         self.eval()
         try:
             embeddings_ND = encode_texts(
                 self.embedder(tokenizer),
                 tokenizer,
                 texts,
-                max_length=max_length or limit,
+                max_length=max_length or min(limit, tokenizer.model_max_length),
                 batch_tokens=batch_tokens,
                 normalize=normalize,
                 dimensions=dimensions,
@@ -169,7 +175,8 @@ class EncodeMixin:
                 width=self.config.hidden_size,
             )
         finally:
-            self.train(was_training)
+            for module in training:
+                module.training = True
         return embeddings_ND if convert_to_tensor else embeddings_ND.numpy()
 
     def embedder(self, tokenizer: Any) -> Callable[[list[list[int]]], Tensor]:
@@ -188,7 +195,7 @@ class EncodeMixin:
 
     def _embed_packed(self, ids: list[list[int]]) -> Tensor:
         lengths = [len(row) for row in ids]
-        input_ids = torch.tensor([token for row in ids for token in row], device=self.device)
+        input_ids = torch.tensor([token for row in ids for token in row], dtype=torch.long, device=self.device)
         position_ids = torch.cat([torch.arange(length, device=self.device) for length in lengths])
         outputs = self(input_ids=input_ids.unsqueeze(0), position_ids=position_ids.unsqueeze(0))
         return pool_documents(outputs.last_hidden_state[0], lengths, self.config.pooling)
@@ -202,5 +209,7 @@ class EncodeMixin:
                     "This model was not loaded from a folder or repo, so it has no tokenizer of its own. "
                     "Pass one: model.encode(texts, tokenizer)."
                 )
-            self._tokenizer = AutoTokenizer.from_pretrained(self.config._name_or_path)
+            self._tokenizer = AutoTokenizer.from_pretrained(
+                self.config._name_or_path, **getattr(self, "_hub_options", {})
+            )
         return self._tokenizer

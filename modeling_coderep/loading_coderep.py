@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import errno
 import pickle
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from torch import nn
 
-# What a task adds to the encoder. A new head starts from random weights by design, and transformers reports it.
-_HEADS = ("head.", "lm_head.", "classifier.")
+# What tasks add to the encoder: the weights of each head. A new head starts from random weights by design, and
+# transformers reports it; half a head is a damaged checkpoint.
+_HEADS = (("head.", "lm_head."), ("classifier.",))
+_TIED = "lm_head.weight"
+_ENCODER = re.compile(r"(^|\.)(embeddings|layers|final_norm)\.")
+_HUB_OPTIONS = ("revision", "token", "cache_dir", "local_files_only", "subfolder")
 
 
 class WrongShapeError(ValueError, RuntimeError):
@@ -43,25 +49,49 @@ def check_weights(load: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         if "PytorchStreamReader" in str(error) or getattr(error, "errno", None) == errno.EINVAL:
             raise _damaged(source, error) from error
         raise
-    order = {name: position for position, name in enumerate(model.state_dict())}
-    missing = [name for name in info["missing_keys"] if not name.startswith(_HEADS)]
+    model._hub_options = {name: kwargs[name] for name in _HUB_OPTIONS if name in kwargs}
+    base = model.__dict__.pop("_loaded", None)
+    _check(model, source, base.to_dict() if base is not None else info, accept_shapes, with_info, kwargs)
+    model.config.model_type = type(model.config).model_type  # a coderep model, whatever layout it was read from
+    return (model, info) if with_info else model
+
+
+def _check(
+    model: nn.Module, source: str, info: dict[str, Any], accept_shapes: bool, with_info: bool, options: dict[str, Any]
+) -> None:
+    names = list(model.state_dict())
     # Who gives the weights, or asks what is missing, judges it.
-    if missing and not with_info and kwargs.get("state_dict") is None:
-        first = min(missing, key=lambda name: order.get(name, -1))
+    missing = _unexcused(set(info["missing_keys"]), names)
+    if missing and not with_info and options.get("state_dict") is None:
+        name, _ = _as_published(model, missing[0], ())
         raise ValueError(
-            f"the checkpoint {source} lacks the weight {_name(model, first)}"
+            f"the checkpoint {source} lacks the weight {name}"
             f"{f' and {len(missing) - 1} more' if len(missing) > 1 else ''} of {type(model).__name__}. "
             f"Is it complete, and of this kind of model?"
         )
     if info["mismatched_keys"] and not accept_shapes:
-        first, found, expected = min(info["mismatched_keys"], key=lambda entry: order.get(entry[0], -1))
+        first, *shapes = min(info["mismatched_keys"], key=lambda entry: names.index(entry[0]))
+        name, (found, expected) = _as_published(model, first, shapes)
         raise WrongShapeError(
-            f"the checkpoint {source} has the weight {_name(model, first)} in the shape {tuple(found)}, but its "
-            f"configuration says {tuple(expected)}. Is config.json the one that belongs to these weights? For a new "
-            f"head of another size, pass ignore_mismatched_sizes=True."
+            f"the checkpoint {source} has the weight {name} in the shape {found}, but its configuration says "
+            f"{expected}. Is config.json the one that belongs to these weights? For a new head of another size, pass "
+            f"ignore_mismatched_sizes=True."
         )
-    _forget_origin(model)
-    return (model, info) if with_info else model
+    left_over = sorted(name for name in info["unexpected_keys"] if _ENCODER.search(name))
+    if left_over and not with_info:
+        raise ValueError(
+            f"the checkpoint {source} holds the weight {left_over[0]!r}, for which its configuration has no place. "
+            f"Is config.json the one that belongs to these weights?"
+        )
+
+
+def _unexcused(missing: set[str], names: list[str]) -> list[str]:
+    """Missing weights, in the model's order, but for those of a head of which nothing was there."""
+    for prefixes in _HEADS:
+        head = {name for name in names if name.startswith(prefixes) and name != _TIED}
+        if head <= missing:
+            missing = missing - head - {_TIED}
+    return [name for name in names if name in missing]
 
 
 def _damaged(source: str, error: Exception) -> ValueError:
@@ -69,18 +99,15 @@ def _damaged(source: str, error: Exception) -> ValueError:
     return ValueError(f"the weights of {source} cannot be read ({reason}). Download or save the checkpoint again.")
 
 
-def _name(model: nn.Module, name: str) -> str:
-    """A weight's name in the model and, if that differs, in the layout that the checkpoint was read from."""
+def _as_published(model: nn.Module, name: str, shapes: Sequence[Sequence[int]]) -> tuple[str, list[tuple[int, ...]]]:
+    """A weight's name, and shapes of it, in the layout that the checkpoint was read from; both names if they differ."""
     from transformers.core_model_loading import revert_weight_conversion
 
     model._weight_conversions = None  # those that were used; a missing weight is found by all that are known
-    original = next(iter(revert_weight_conversion(model, {name: model.state_dict()[name]})))
-    return repr(name) if original == name else f"{original!r} (here {name!r})"
-
-
-def _forget_origin(model: nn.Module) -> None:
-    """A model read from another layout is a coderep model from here on."""
-    model.config.model_type = type(model.config).model_type
+    reverted = [revert_weight_conversion(model, {name: torch.empty(*shape)}) for shape in [*shapes, (1, 1)]]
+    original = next(iter(reverted[-1]))
+    label = repr(name) if original == name else f"{original!r} (here {name!r})"
+    return label, [tuple(weight.shape) for weights in reverted[:-1] for weight in weights.values()]
 
 
 __all__ = ["WrongShapeError", "check_weights"]

@@ -35,6 +35,7 @@ from .attention_coderep import (
     eager_attention,
     find_documents,
     plan_attention,
+    positions_from_boundaries,
     rotary_angles,
     rotate,
 )
@@ -44,23 +45,26 @@ from .loading_coderep import check_weights
 from .pooling_coderep import POOLERS
 
 
-def look_up(table: nn.Embedding, ids: Tensor, name: str, limit: str) -> Tensor:
-    """Rows of an embedding table.
+def check_ids(ids: Tensor, name: str, limit: int, limit_name: str) -> None:
+    """Refuse ids that are no rows of a table.
 
     Raises:
         TypeError: The ids are no integers.
-        ValueError: An id is outside the table. Told on CPUs; accelerators report it in their own way.
+        ValueError: An id is outside [0, limit). Told on CPUs; accelerators report it in their own way.
     """
     if ids.dtype not in (torch.int64, torch.int32):
         raise TypeError(f"{name} must be whole numbers (torch.long), got {ids.dtype}. Convert them with .long().")
     if ids.device.type == "cpu" and not is_tracing(ids) and ids.numel():
         low, high = (int(value) for value in ids.aminmax())
-        if low < 0 or high >= table.num_embeddings:
+        if low < 0 or high >= limit:
             raise ValueError(
-                f"{name} has the value {low if low < 0 else high}, outside [0, {table.num_embeddings - 1}] "
-                f"({limit}={table.num_embeddings}). Is this the model's own tokenizer?"
+                f"{name} has the value {low if low < 0 else high}, outside [0, {limit - 1}] ({limit_name}={limit})."
+                f"{' Is this the tokenizer of this model?' if limit_name == 'vocab_size' else ''}"
             )
-    return table(ids)
+
+
+# What flash attention calls the boundaries of documents; the first one says all.
+_BOUNDARIES = ("cu_seq_lens_q", "cu_seq_lens_k", "max_length_q", "max_length_k")
 
 
 class CodeRepEmbeddings(nn.Module):
@@ -75,9 +79,7 @@ class CodeRepEmbeddings(nn.Module):
 
     def forward(self, inputs_embeds: Tensor, position_ids: Tensor) -> Tensor:
         if self.positions is not None:
-            inputs_embeds = inputs_embeds + look_up(
-                self.positions, position_ids, "position_ids", "max_position_embeddings"
-            )
+            inputs_embeds = inputs_embeds + self.positions(position_ids)
         return self.dropout(inputs_embeds)
 
 
@@ -187,6 +189,13 @@ class CodeRepPreTrainedModel(PreTrainedModel):
         """
         return check_weights(super().from_pretrained, *args, **kwargs)
 
+    @staticmethod
+    def _finalize_model_loading(model: Any, load_config: Any, loading_info: Any) -> Any:
+        # Called once the weights are read. With an adapter, `from_pretrained` tells of the adapter's weights alone.
+        loading_info = PreTrainedModel._finalize_model_loading(model, load_config, loading_info)
+        model._loaded = loading_info
+        return loading_info
+
     def save_pretrained(self, *args: Any, save_original_format: bool = False, **kwargs: Any) -> None:
         """Save as every transformers model does, always in coderep's layout, whatever layout was read."""
         super().save_pretrained(*args, save_original_format=save_original_format, **kwargs)
@@ -228,38 +237,51 @@ class CodeRepModel(EncodeMixin, CodeRepPreTrainedModel):
 
         Args:
             input_ids: (B, T) token ids, or give `inputs_embeds` (B, T, D).
-            attention_mask: (B, T), 1 at real tokens and 0 at padding; None means no padding.
-            position_ids: (B, T) positions; None counts from 0. Restarts pack several documents into a row.
+            attention_mask: (B, T), 1 at real tokens and 0 at padding; None means no padding. A mask of one's own in
+                the backend's form, such as (B, 1, T, T), replaces every other rule about who attends to whom.
+            position_ids: (B, T) positions; None counts from 0. Restarts among real tokens pack several documents into
+                a row. Instead of positions, flash attention's `cu_seq_lens_q` may tell where documents begin.
             inputs_embeds: (B, T, D) token embeddings instead of ids.
             **kwargs: Passed to the attention backend.
 
         Returns:
-            `last_hidden_state` (B, T, D) and `pooler_output` (B, D), None for packed rows.
+            `last_hidden_state` (B, T, D) and `pooler_output` (B, D), None for packed rows (in traced graphs, where
+            that cannot be told, the pooling of the whole row).
 
         Raises:
-            ValueError: Both or neither of ids and embeddings are given, or a row is longer than the model allows.
+            TypeError: Ids or positions are no integers.
+            ValueError: Both or neither of ids and embeddings are given, an id or position is out of range, the mask
+                has another shape, or a row is longer than the model allows.
         """
         if (input_ids is None) == (inputs_embeds is None):
             raise ValueError("Give exactly one of input_ids and inputs_embeds.")
         if inputs_embeds is None:
-            inputs_embeds = look_up(self.embeddings.tokens, input_ids, "input_ids", "vocab_size")
+            check_ids(input_ids, "input_ids", self.config.vocab_size, "vocab_size")
+            inputs_embeds = self.embeddings.tokens(input_ids)
         rows, tokens = inputs_embeds.shape[:2]
         self._check_mask(attention_mask, rows, tokens)
+        boundaries = [kwargs.pop(name, None) for name in _BOUNDARIES][0]
+        if position_ids is None and boundaries is not None:
+            position_ids = positions_from_boundaries(boundaries, rows, tokens)
         documents_BT = None
         if position_ids is None:
             self._check_length(tokens)
             position_ids = torch.arange(tokens, device=inputs_embeds.device).unsqueeze(0)
-        elif attention_mask is None:
-            documents_BT = find_documents(position_ids, rows)
+        else:
+            check_ids(position_ids, "position_ids", self.config.max_position_embeddings, "max_position_embeddings")
+            documents_BT = find_documents(position_ids, rows, attention_mask)
         hidden_states = self.embeddings(inputs_embeds, position_ids)
-        plan = plan_attention(self.config, hidden_states, attention_mask, documents_BT)
+        # Documents keep padding apart, so that a mask besides is not needed.
+        mask = attention_mask if documents_BT is None else None
+        plan = plan_attention(self.config, hidden_states, mask, documents_BT)
         rotary = self._rotary(position_ids, hidden_states.dtype)
         for layer in self.layers:
-            hidden_states = layer(hidden_states, plan, position_ids=position_ids, rotary=rotary, **kwargs)
+            hidden_states = layer(hidden_states, plan, rotary=rotary, **kwargs)
         hidden_states = self.final_norm(hidden_states)
+        packed = documents_BT is not None and not is_tracing(hidden_states)
         return BaseModelOutputWithPooling(
             last_hidden_state=hidden_states,
-            pooler_output=None if documents_BT is not None else self._pool(hidden_states, attention_mask),
+            pooler_output=None if packed else self._pool(hidden_states, attention_mask),
         )
 
     def _rotary(self, position_ids: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor] | None:
@@ -277,14 +299,14 @@ class CodeRepModel(EncodeMixin, CodeRepPreTrainedModel):
             )
 
     def _check_mask(self, attention_mask: Tensor | None, rows: int, tokens: int) -> None:
-        if attention_mask is not None and attention_mask.dim() == 2 and attention_mask.shape != (rows, tokens):
+        if isinstance(attention_mask, Tensor) and attention_mask.dim() == 2 and attention_mask.shape != (rows, tokens):
             raise ValueError(
                 f"attention_mask has the shape {tuple(attention_mask.shape)}, the input ({rows}, {tokens}). "
                 f"Give one number for each token: 1, or 0 at padding."
             )
 
     def _pool(self, hidden_BTD: Tensor, mask_BT: Tensor | None) -> Tensor:
-        if mask_BT is None or mask_BT.dim() != 2:
+        if not isinstance(mask_BT, Tensor) or mask_BT.dim() != 2:
             mask_BT = hidden_BTD.new_ones(hidden_BTD.shape[:2], dtype=torch.long)
         return POOLERS[self.config.pooling](hidden_BTD, mask_BT)
 
@@ -386,15 +408,10 @@ def masked_lm_loss(logits_PV: Tensor, labels_P: Tensor, num_items_in_batch: Tens
     """Cross-entropy summed over predicted positions and divided by their number; 0 when there is none.
 
     Raises:
+        TypeError: The labels are no integers.
         ValueError: A label is outside the vocabulary. Told on CPUs.
     """
-    if labels_P.device.type == "cpu" and not is_tracing(labels_P) and labels_P.numel():
-        low, high = (int(value) for value in labels_P.aminmax())
-        if low < 0 or high >= logits_PV.shape[-1]:
-            raise ValueError(
-                f"labels has the value {low if low < 0 else high}, outside [0, {logits_PV.shape[-1] - 1}] "
-                f"(vocab_size={logits_PV.shape[-1]}); -100 marks positions that are not predicted."
-            )
+    check_ids(labels_P, "labels", logits_PV.shape[-1], "vocab_size")
     total = nn.functional.cross_entropy(logits_PV.float(), labels_P, reduction="sum")
     if num_items_in_batch is None:
         return total / max(labels_P.numel(), 1)
@@ -410,6 +427,8 @@ class CodeRepForSequenceClassification(CodeRepPreTrainedModel):
     both texts are embedded alone, and the head sees how their embeddings u and v differ and agree, [|u - v|, u * v]
     (arXiv 1705.02364, section 3.1, without the parts that depend on the order), so that swapping them changes nothing.
     """
+
+    accepts_loss_kwargs = False  # the loss is a mean over the batch: the Trainer divides by accumulation steps
 
     def __init__(self, config: CodeRepConfig) -> None:
         super().__init__(config)
@@ -451,7 +470,7 @@ class CodeRepForSequenceClassification(CodeRepPreTrainedModel):
             "inputs_embeds": inputs_embeds,
         }
         if self.config.classifier_inputs == 2:
-            self._check_pairs(input_ids, inputs_embeds)
+            self._check_pairs(inputs)
             inputs = {name: None if value is None else value.flatten(0, 1) for name, value in inputs.items()}
         outputs = self.encoder(**inputs, **kwargs)
         features = outputs.pooler_output
@@ -468,16 +487,20 @@ class CodeRepForSequenceClassification(CodeRepPreTrainedModel):
             loss=loss, logits=logits, hidden_states=outputs.hidden_states, attentions=outputs.attentions
         )
 
-    def _check_pairs(self, input_ids: Tensor | None, inputs_embeds: Tensor | None) -> None:
-        given, dimensions = (inputs_embeds, 4) if input_ids is None else (input_ids, 3)
-        if given is not None and (given.dim() != dimensions or given.shape[1] != 2):
-            raise ValueError(
-                f"classifier_inputs=2 needs pairs of rows, (batch, 2, tokens), got the shape {tuple(given.shape)}."
-            )
+    def _check_pairs(self, inputs: dict[str, Tensor | None]) -> None:
+        for name, value in inputs.items():
+            dimensions = 4 if name == "inputs_embeds" else 3
+            if value is not None and (value.dim() != dimensions or value.shape[1] != 2):
+                raise ValueError(
+                    f"classifier_inputs=2 needs pairs of rows, (batch, 2, tokens), got {name} in the shape "
+                    f"{tuple(value.shape)}."
+                )
 
 
 class CodeRepForTokenClassification(CodeRepPreTrainedModel):
     """The encoder with a linear head on each token."""
+
+    accepts_loss_kwargs = False  # the loss is a mean over the batch: the Trainer divides by accumulation steps
 
     def __init__(self, config: CodeRepConfig) -> None:
         super().__init__(config)

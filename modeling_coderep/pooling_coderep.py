@@ -16,10 +16,15 @@ def _without_padding(hidden_BTD: Tensor, mask_BT: Tensor) -> Tensor:
     return hidden_BTD.masked_fill(~mask_BT.bool().unsqueeze(-1), 0.0)
 
 
+def _at_least_float32(dtype: torch.dtype) -> torch.dtype:
+    return torch.promote_types(dtype, torch.float32)
+
+
 def mean_pool(hidden_BTD: Tensor, mask_BT: Tensor) -> Tensor:
-    """Average over real tokens, giving pooled_BD. A row without real tokens gives zeros."""
-    count_B1 = mask_BT.sum(dim=1, keepdim=True).clamp(min=1).to(hidden_BTD.dtype)
-    return _without_padding(hidden_BTD, mask_BT).sum(dim=1) / count_B1
+    """Average over real tokens, giving pooled_BD, summed in float32. A row without real tokens gives zeros."""
+    count_B1 = mask_BT.sum(dim=1, keepdim=True).clamp(min=1)
+    total_BD = _without_padding(hidden_BTD, mask_BT).sum(dim=1, dtype=_at_least_float32(hidden_BTD.dtype))
+    return (total_BD / count_B1).to(hidden_BTD.dtype)
 
 
 def cls_pool(hidden_BTD: Tensor, mask_BT: Tensor) -> Tensor:

@@ -8,6 +8,9 @@ import shutil
 
 import pytest
 import torch
+from accelerate.utils import send_to_device
+from transformers import AttentionInterface, AttentionMaskInterface
+from transformers.masking_utils import flash_attention_mask
 
 from modeling_coderep import CodeRepConfig, CodeRepForMaskedLM, CodeRepModel, attention_coderep
 from modeling_coderep.attention_coderep import (
@@ -161,6 +164,104 @@ def test_flash_attention_gets_the_boundaries_of_documents(build):
     assert plan.local_kwargs == {"sliding_window": 3}  # two to either side and the token itself
 
 
+@pytest.fixture
+def reference_flash(monkeypatch):
+    """Flash attention's contract written out: boundaries or a (B, T) mask, a window that counts the token itself."""
+
+    def attend(module, query, key, value, attention_mask, scaling, dropout=0.0, sliding_window=None, **kwargs):
+        boundaries = kwargs.get("cu_seq_lens_q")
+        rows, _, tokens, _ = query.shape
+        place = torch.arange(rows * tokens)
+        if boundaries is None:
+            document = place // tokens
+            seen = torch.ones(rows * tokens).bool() if attention_mask is None else attention_mask.flatten().bool()
+        else:
+            assert attention_mask is None
+            document, seen = torch.bucketize(place, boundaries[1:], right=True), torch.ones(rows * tokens).bool()
+        allowed = (document[:, None] == document[None]) & seen[None]
+        if sliding_window is not None:
+            allowed &= (place[:, None] - place[None]).abs() < sliding_window
+        flat = (states.transpose(0, 1).flatten(1, 2) for states in (query, key, value))
+        query, key, value = flat
+        scores = (query @ key.transpose(1, 2) * scaling).masked_fill(~allowed, torch.finfo(query.dtype).min)
+        return (scores.softmax(-1) @ value).unflatten(1, (rows, tokens)).permute(1, 2, 0, 3), None
+
+    AttentionInterface.register("reference_flash", attend)
+    AttentionMaskInterface.register("reference_flash", flash_attention_mask)
+    yield "reference_flash"
+    for interface in (AttentionInterface, AttentionMaskInterface):
+        interface._global_mapping.pop("reference_flash")
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_the_flash_path_agrees_with_sdpa(build, reference_flash, architecture):
+    flash, sdpa = build(architecture, reference_flash), build(architecture)
+    tokens, packing = ids(2, 14), torch.cat([positions(5, 9), positions(3, 10, 1)])
+    mask = torch.ones(2, 14, dtype=torch.long)
+    mask[1, 8:] = 0
+    for inputs in ({"position_ids": packing}, {"attention_mask": mask}, {}):
+        real = inputs.get("attention_mask", torch.ones(2, 14)).bool()
+        torch.testing.assert_close(
+            flash(tokens, **inputs).last_hidden_state[real],
+            sdpa(tokens, **inputs).last_hidden_state[real],
+            rtol=1e-5,
+            atol=1e-5,
+        )
+
+
+def test_boundaries_of_documents_do_for_positions(build, reference_flash):
+    """What transformers' `DataCollatorWithFlattening` gives, with positions and without, on every backend."""
+    tokens = ids(1, 14)
+    boundaries = torch.tensor([0, 5, 14], dtype=torch.int32)
+    given = {"cu_seq_lens_q": boundaries, "cu_seq_lens_k": boundaries, "max_length_q": 9, "max_length_k": 9}
+    for backend in ("eager", "sdpa", reference_flash):
+        model = build("local", backend)
+        expected = model(tokens, position_ids=positions(5, 9)).last_hidden_state
+        torch.testing.assert_close(model(tokens, **given).last_hidden_state, expected)
+        torch.testing.assert_close(model(tokens, position_ids=positions(5, 9), **given).last_hidden_state, expected)
+    with pytest.raises(ValueError, match="cu_seq_lens_q ends at 14, but there are 28 tokens"):
+        build()(ids(2, 14), cu_seq_lens_q=boundaries)
+
+
+@pytest.mark.parametrize("backend", ["eager", "sdpa"])
+def test_packed_rows_may_have_a_mask(build, backend):
+    """Documents stay apart, padding is seen by none, whatever positions the padding has."""
+    model = build("codesage", backend)
+    tokens = ids(1, 12)
+    mask = torch.tensor([[1] * 9 + [0] * 3])
+    for padding in ([0, 0, 0], [4, 5, 6], [0, 1, 2]):
+        packing = torch.cat([positions(5, 4), torch.tensor([padding])], dim=1)
+        outputs = model(tokens, attention_mask=mask, position_ids=packing)
+        assert outputs.pooler_output is None
+        states = outputs.last_hidden_state
+        torch.testing.assert_close(states[:, :5], model(tokens[:, :5]).last_hidden_state, rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(states[:, 5:9], model(tokens[:, 5:9]).last_hidden_state, rtol=1e-5, atol=1e-5)
+
+
+def test_positions_of_left_padded_rows_are_no_documents(build):
+    model = build()
+    row = ids(1, 4)
+    padded = torch.cat([torch.zeros(1, 3, dtype=torch.long), row], dim=1)
+    outputs = model(
+        padded, attention_mask=torch.tensor([[0, 0, 0, 1, 1, 1, 1]]), position_ids=torch.tensor([[1, 1, 1, 0, 1, 2, 3]])
+    )
+    torch.testing.assert_close(outputs.pooler_output, model(row).pooler_output, rtol=1e-5, atol=1e-5)
+
+
+def test_a_plan_moves_with_its_layers(build):
+    """accelerate moves the arguments of a layer on another device by their method `to`."""
+    documents = find_documents(positions(5, 9), 1)
+    plans = [plan_attention(build("local", "eager").config, torch.zeros(1, 14, 32), None, documents)]
+    plans.append(plan_attention(build("local").config, torch.zeros(1, 14, 32), None, documents))
+    for plan in plans:
+        moved = send_to_device(plan, "meta")
+        tensors = [moved.full, moved.local, *moved.bands.values(), *moved.kwargs.values()]
+        tensors = [tensor for tensor in tensors if isinstance(tensor, torch.Tensor)]
+        assert tensors
+        assert all(tensor.device.type == "meta" for tensor in tensors)
+        assert moved.lengths == plan.lengths
+
+
 def test_document_lengths_by_hand():
     documents = find_documents(torch.tensor([[0, 1, 0, 0], [0, 1, 2, 3]]), 2)
     assert documents.tolist() == [[0, 0, 1, 2], [0, 0, 0, 0]]
@@ -250,6 +351,10 @@ def test_compiled_graph_gives_the_same(build, architecture):
             model(tokens, position_ids=packing).last_hidden_state,
             rtol=1e-5,
             atol=1e-5,
+        )
+        # A graph cannot tell packed rows from others, so it pools whole rows.
+        torch.testing.assert_close(
+            compiled(tokens, position_ids=positions(14)).pooler_output, model(tokens).pooler_output
         )
 
 

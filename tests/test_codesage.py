@@ -322,7 +322,7 @@ def test_a_weight_of_another_shape_is_named(published):
         weights[key(weights, "h.1.mlp.c_fc.weight")] = torch.zeros(16, 31)
 
     rewrite(folder, change)
-    with pytest.raises(ValueError, match=r"'(transformer\.)?h\.1\.mlp\.c_fc\.weight' .*\(31, 16\).*\(32, 16\)"):
+    with pytest.raises(ValueError, match=r"'(transformer\.)?h\.1\.mlp\.c_fc\.weight' .*\(16, 31\).*\(16, 32\)"):
         AutoModel.from_pretrained(folder)
 
 
@@ -340,6 +340,42 @@ def test_another_kind_of_model_is_refused(published):
     rewrite(folder, lambda weights: [weights.pop(k) for k in list(weights)] and weights.update(x=torch.zeros(2)))
     with pytest.raises(ValueError, match=r"lacks the weight 'wte\.weight'.*more"):
         AutoModel.from_pretrained(folder)
+
+
+def test_half_a_head_is_refused(tiny_config, tmp_path):
+    CodeRepForMaskedLM(tiny_config).save_pretrained(tmp_path)
+    weights = load_file(tmp_path / "model.safetensors")
+    del weights["head.dense.weight"]
+    save_file(weights, tmp_path / "model.safetensors", {"format": "pt"})
+    with pytest.raises(ValueError, match=r"lacks the weight 'head\.dense\.weight' of CodeRepForMaskedLM"):
+        AutoModelForMaskedLM.from_pretrained(tmp_path)
+    for name in [name for name in weights if name.startswith(("head.", "lm_head."))]:
+        del weights[name]
+    save_file(weights, tmp_path / "model.safetensors", {"format": "pt"})
+    AutoModelForMaskedLM.from_pretrained(tmp_path)  # an encoder alone: the head is new
+
+
+def test_weights_without_a_place_are_refused(tiny_config, tmp_path):
+    CodeRepModel(tiny_config).save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({**config, "num_hidden_layers": 1}))
+    with pytest.raises(ValueError, match=r"holds the weight 'layers\.1\..*no place"):
+        AutoModel.from_pretrained(tmp_path)
+
+
+def test_an_adapter_does_not_hide_a_torn_base(tiny_config, tmp_path):
+    from peft import LoraConfig, get_peft_model
+
+    base = CodeRepModel(tiny_config)
+    base.save_pretrained(tmp_path / "base")
+    adapted = get_peft_model(
+        AutoModel.from_pretrained(tmp_path / "base"), LoraConfig(target_modules=["qkv"], task_type="FEATURE_EXTRACTION")
+    )
+    adapted.save_pretrained(tmp_path / "adapter")
+    AutoModel.from_pretrained(tmp_path / "adapter")
+    rewrite(tmp_path / "base", lambda weights: weights.pop("layers.1.mlp.up.weight"))
+    with pytest.raises(ValueError, match=r"lacks the weight 'layers\.1\.mlp\.up\.weight'"):
+        AutoModel.from_pretrained(tmp_path / "adapter")
 
 
 def test_a_new_head_of_another_size_is_welcome(tiny_config, tmp_path):
@@ -407,6 +443,9 @@ def test_convert_command_refuses(published, tmp_path):
     folder, _ = published
     rewrite(folder, lambda weights: weights.pop(key(weights, "wpe.weight")))
     assert "is the source" in run_cli("convert", folder, folder).stderr
+    rewrite(folder, lambda weights: weights.update({"classifier.weight": torch.zeros(2, 16)}))
+    assert "'classifier.weight', for which an encoder has no place" in run_cli("convert", folder, tmp_path / "o").stderr
+    rewrite(folder, lambda weights: weights.pop("classifier.weight"))
     done = run_cli("convert", folder, tmp_path / "out")
     assert done.returncode == 2
     assert "lacks the weight" in done.stderr

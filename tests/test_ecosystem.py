@@ -7,6 +7,7 @@ import json
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -23,13 +24,15 @@ from transformers import (
     pipeline,
 )
 
-from hub_cards import export_checkpoint, export_onnx
+import coderep
+from hub_cards import export_checkpoint, export_onnx, publish_checkpoint
 from hub_cards.verify import encode_elsewhere
 from modeling_coderep import CodeRepConfig, CodeRepForMaskedLM, CodeRepModel
 from trainers.checkpoints import save_model
 from trainers.encode import load_encoder
 from trainers.onnx_encoder import OnnxEncoder
 
+ROOT = Path(coderep.__file__).resolve().parent
 TEXTS = ["read a file line by line", "def area(r):\n    return 3.14159 * r**2\n", "", "x " * 300]
 MODERN = {"position_embedding": "rotary", "gated_mlp": True, "use_bias": False, "local_attention": 3}
 
@@ -151,9 +154,14 @@ def test_feature_extraction_pipeline(checkpoint):
 
 def test_fill_mask_pipeline(checkpoint, tokenizer):
     fill = pipeline("fill-mask", model=str(checkpoint), tokenizer=str(checkpoint))
-    answers = fill(f"def {tokenizer.mask_token}(x): return x", top_k=3)
-    assert len(answers) == 3
-    assert answers[0]["score"] >= answers[1]["score"]
+    text = f"def {tokenizer.mask_token}(x): return x"
+    answers = fill(text, top_k=3)
+    batch = tokenizer(text, return_tensors="pt")
+    model = AutoModelForMaskedLM.from_pretrained(checkpoint).eval()
+    logits = model(batch["input_ids"]).logits[batch["input_ids"] == tokenizer.mask_token_id]
+    best = logits.softmax(-1)[0].topk(3)
+    assert [answer["token"] for answer in answers] == best.indices.tolist()
+    assert [answer["score"] for answer in answers] == pytest.approx(best.values.tolist(), abs=1e-5)
 
 
 def test_trainer_fine_tunes_a_classifier(checkpoint, tokenizer, tmp_path):
@@ -174,6 +182,28 @@ def test_trainer_fine_tunes_a_classifier(checkpoint, tokenizer, tmp_path):
     )  # fmt: skip
     trainer.train()
     assert trainer.evaluate(rows)["eval_accuracy"] > 0.95
+
+
+def test_accumulated_gradients_equal_those_of_a_larger_batch(checkpoint, tokenizer, tmp_path):
+    """Trainer and heads agree on who divides the loss by the number of accumulation steps."""
+    rows = Dataset.from_dict({"text": TEXTS, "label": [0, 1, 0, 1]})
+    rows = rows.map(lambda row: tokenizer(row["text"], truncation=True), remove_columns="text")
+    weights = []
+    for batch_size, steps in ((4, 1), (2, 2)):
+        torch.manual_seed(0)
+        model = AutoModelForSequenceClassification.from_pretrained(checkpoint, num_labels=2, classifier_dropout=0.0)
+        Trainer(
+            model,
+            TrainingArguments(
+                str(tmp_path / "run"), max_steps=1, per_device_train_batch_size=batch_size, learning_rate=0.1,
+                gradient_accumulation_steps=steps, optim="sgd", max_grad_norm=0, report_to="none", disable_tqdm=True,
+                save_strategy="no", use_cpu=True, logging_strategy="no", lr_scheduler_type="constant",
+            ),
+            train_dataset=rows,
+            data_collator=DataCollatorWithPadding(tokenizer),
+        ).train()  # fmt: skip
+        weights.append(model.classifier.weight.detach().clone())
+    torch.testing.assert_close(weights[0], weights[1], rtol=1e-5, atol=1e-6)
 
 
 def test_datasets_map_encodes_a_column(checkpoint):
@@ -273,10 +303,23 @@ def test_onnx_files_name_nothing_of_this_machine(onnx_checkpoint):
             assert trace not in content, f"{path.name} holds {trace}"
 
 
-def test_onnx_command_refuses_what_is_no_checkpoint(tmp_path):
-    from coderep import main
+def test_onnx_command(checkpoint, tmp_path):
+    """In a process of its own, where nothing has imported the model classes before."""
+    pytest.importorskip("onnxscript")
+    folder = shutil.copytree(checkpoint, tmp_path / "copy")
+    command = [sys.executable, "-m", "coderep", "onnx"]
+    done = subprocess.run([*command, str(folder)], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "model.onnx" in done.stdout and "model_quantized.onnx" in done.stdout
+    assert "[torch.onnx]" not in done.stdout
+    done = subprocess.run([*command, str(tmp_path)], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "it has no config.json" in done.stderr
 
-    assert main(["onnx", str(tmp_path / "nothing")]) == 2
+
+def test_published_folder_takes_its_onnx_files_along(onnx_checkpoint):
+    (onnx_checkpoint / "README.md").write_text("card")
+    assert Path("onnx/model.onnx") in publish_checkpoint(onnx_checkpoint, "me/name")
 
 
 # mteb
@@ -320,10 +363,11 @@ class Task(AbsTaskRetrieval):
 
 
 model = coderep.mteb_encoder(sys.argv[1])
+encode = coderep.load_encoder(sys.argv[1]).encode
 result = mteb.evaluate(model, Task(), cache=None, co2_tracker=False, show_progress_bar=False)
 theirs = result.task_results[0].scores["test"][0]["mrr_at_10"]
 ours = evaluate_retrieval(
-    cosine_scores(model.encoder.encode), texts, codes, model="m", dataset="d", revision="r"
+    cosine_scores(encode), texts, codes, model="m", dataset="d", revision="r"
 )[0].value
 print(json.dumps({"theirs": theirs, "ours": ours, "name": result.model_name}))
 """

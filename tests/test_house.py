@@ -58,7 +58,7 @@ def test_import_rule_can_fail(tmp_path):
 
 
 def test_model_code_is_portable():
-    """What transformers' copier can follow: siblings by `from .x import y`, and torch and transformers alone."""
+    """What transformers' copier can follow: siblings by `from .x import y`, and what comes with transformers."""
     for path in files("modeling_coderep"):
         for name, level, module in imported(path):
             assert level <= 1, f"{path.name} imports from a parent"

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from huggingface_hub.errors import StrictDataclassError
+from tokenizers import processors
 from torch import nn
 from transformers import (
     AutoModel,
@@ -239,7 +240,7 @@ def test_both_or_no_inputs_are_refused(model):
     ("inputs", "error", "message"),
     [
         ({"input_ids": torch.tensor([[3, 1024]])}, ValueError, r"input_ids has the value 1024, outside \[0, 1023\]"),
-        ({"input_ids": torch.tensor([[-1, 3]])}, ValueError, r"input_ids has the value -1.*model's own tokenizer"),
+        ({"input_ids": torch.tensor([[-1, 3]])}, ValueError, r"input_ids has the value -1.*tokenizer of this model"),
         ({"input_ids": torch.tensor([[0.5, 3]])}, TypeError, r"input_ids must be whole numbers.*torch.float32"),
         (
             {"input_ids": torch.tensor([[3, 4]]), "position_ids": torch.tensor([[127, 128]])},
@@ -256,6 +257,15 @@ def test_both_or_no_inputs_are_refused(model):
 def test_bad_input_is_named(model, inputs, error, message):
     with pytest.raises(error, match=message):
         model(**inputs)
+
+
+def test_positions_beyond_the_limit_are_named_for_rotary_positions_too(tiny_config):
+    tiny_config.position_embedding = "rotary"
+    model = CodeRepModel(tiny_config)
+    with pytest.raises(ValueError, match=r"position_ids has the value 128.*max_position_embeddings=128"):
+        model(ids(1, 2), position_ids=torch.tensor([[127, 128]]))
+    with pytest.raises(TypeError, match="position_ids must be whole numbers"):
+        model(ids(1, 2), position_ids=torch.tensor([[0.0, 1.0]]))
 
 
 def test_bad_labels_are_named(tiny_config):
@@ -280,6 +290,12 @@ def test_gated_layer_is_geglu_written_out(tiny_config):
     w, v = mlp.up.weight.chunk(2)
     expected = (nn.functional.gelu(x @ w.T, approximate="tanh") * (x @ v.T)) @ mlp.down.weight.T
     torch.testing.assert_close(mlp(x), expected)
+
+
+def test_mean_pooling_sums_in_float32():
+    """2,000 tokens of 40 add up to more than float16 can hold."""
+    hidden = torch.full((1, 2000, 1), 40.0, dtype=torch.float16)
+    assert POOLERS["mean"](hidden, torch.ones(1, 2000)).item() == 40.0
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
@@ -371,6 +387,35 @@ def test_packed_texts_are_embedded_like_padded_ones(tiny_config, tokenizer):
         )
 
 
+def test_left_padding_tokenizers_change_nothing(tiny_config, tokenizer):
+    model = CodeRepModel._from_config(tiny_config, attn_implementation="eager")
+    texts = ["def f(x):\n    return x", "x", "import os\n" * 9]
+    expected = model.encode(texts, tokenizer)
+    left = copy.deepcopy(tokenizer)
+    left.padding_side = "left"
+    np.testing.assert_allclose(model.encode(texts, left), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_empty_texts_without_eos_give_zeros(model, tokenizer):
+    bare = copy.deepcopy(tokenizer)
+    bare.backend_tokenizer.post_processor = processors.TemplateProcessing(single="$A", pair="$A $B", special_tokens=[])
+    assert bare("")["input_ids"] == []
+    np.testing.assert_array_equal(model.encode(["", ""], bare), np.zeros((2, 32), dtype=np.float32))
+    vectors = model.encode(["", "x = 1"], bare)
+    assert not vectors[0].any()
+    assert vectors[1].any()
+
+
+def test_encode_cuts_at_the_lower_of_both_limits(model, tokenizer):
+    short = copy.deepcopy(tokenizer)
+    short.model_max_length = 16
+    text = "import os\n" * 30
+    np.testing.assert_allclose(
+        model.encode([text], short), model.encode([text], tokenizer, max_length=16), rtol=1e-5, atol=1e-5
+    )
+    assert not np.allclose(model.encode([text], short), model.encode([text], tokenizer), atol=1e-3)
+
+
 def test_encode_refuses_another_models_tokenizer(tiny_config, tokenizer):
     tiny_config.vocab_size = 1000
     with pytest.raises(ValueError, match=r"tokenizer has 1024 tokens, the model a vocabulary of 1000"):
@@ -408,6 +453,10 @@ def test_encode_switches_dropout_off_and_training_back_on(tiny_config, tokenizer
     first, second = (model.encode(["a b c"], tokenizer) for _ in range(2))
     np.testing.assert_array_equal(first, second)
     assert model.training
+    model.final_norm.eval()  # someone's frozen part stays so
+    model.encode(["a b c"], tokenizer)
+    assert model.training
+    assert not model.final_norm.training
 
 
 def test_token_budget_batches_hold_every_index_once():

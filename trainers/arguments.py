@@ -38,7 +38,9 @@ class StageArguments(TrainingArguments):
 class MlmArguments(StageArguments):
     """Stage 1. The meaning of the masking options is `MixedMaskingCollator`'s."""
 
-    model_config: dict | None = field(default=None, metadata={"help": "Fields of CodeRepConfig for a new model."})
+    model_config: dict | None = field(
+        default=None, metadata={"help": "Fields of CodeRepConfig for a new model; preset: NAME starts from a size."}
+    )
     max_length: int = field(default=1024, metadata={"help": "Tokens per packed row."})
     objective: str = field(default="parallel", metadata={"help": "parallel, random or dobf."})
     dobf_probability: float = 0.5

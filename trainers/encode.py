@@ -54,15 +54,19 @@ class Encoder:
         ).numpy()
 
 
-def load_encoder(path: str | Path) -> Encoder:
-    """The encoder in a folder or Hub repo, ready to encode.
+def load_encoder(path: str | Path, revision: str | None = None) -> Encoder:
+    """The encoder in a folder or Hub repo, ready to encode. Code that a checkpoint brings along is not run.
+
+    Args:
+        path: Folder or Hub repo.
+        revision: Commit, tag or branch of a repo; None takes the newest.
 
     Raises:
         FileNotFoundError: The path is no checkpoint.
     """
     source = check_checkpoint(path)
-    model = AutoModel.from_pretrained(source).eval()
-    tokenizer = AutoTokenizer.from_pretrained(source)
+    model = AutoModel.from_pretrained(source, revision=revision, trust_remote_code=False).eval()
+    tokenizer = AutoTokenizer.from_pretrained(source, revision=revision, trust_remote_code=False)
     positions = getattr(model.config, "max_position_embeddings", 512)
     return Encoder(model, tokenizer, min(positions, tokenizer.model_max_length))
 

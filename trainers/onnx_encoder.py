@@ -37,9 +37,10 @@ class OnnxEncoder:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         self.session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        self.tokenizer = AutoTokenizer.from_pretrained(checkpoint)
+        self.tokenizer = AutoTokenizer.from_pretrained(checkpoint, trust_remote_code=False)
         config = json.loads((Path(checkpoint) / "config.json").read_text(encoding="utf-8"))
-        self.width, self.max_length = config["hidden_size"], config["max_position_embeddings"]
+        self.width = config["hidden_size"]
+        self.max_length = min(config["max_position_embeddings"], self.tokenizer.model_max_length)
 
     def encode(
         self, texts: Sequence[str], *, max_length: int | None = None, batch_tokens: int = 2048, progress: bool = False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import MISSING, fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -45,11 +46,16 @@ def load_model(auto_class: Any, args: StageArguments, tokenizer: PreTrainedToken
         ValueError: The configuration contradicts itself.
     """
     set_seed(args.seed)
-    fields_given = getattr(args, "model_config", None) or {}
-    check_keys(fields_given, [item.name for item in fields(modeling_coderep.CodeRepConfig)], "model_config")
+    fields_given = dict(getattr(args, "model_config", None) or {})
+    known = ["preset", *(["modern"] if "preset" in fields_given else [])]
+    known += [item.name for item in fields(modeling_coderep.CodeRepConfig)]
+    check_keys(fields_given, known, "model_config")
     if args.model:
         return auto_class.from_pretrained(check_checkpoint(args.model))
-    config = modeling_coderep.CodeRepConfig(
+    new_config = modeling_coderep.CodeRepConfig
+    if "preset" in fields_given:
+        new_config = partial(new_config.from_preset, fields_given.pop("preset"))
+    config = new_config(
         vocab_size=len(tokenizer),
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,

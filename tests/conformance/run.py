@@ -42,7 +42,7 @@ NO_NETWORK = (
 
 # Groups of reasons for a skip, each with the pattern that its reasons match; the last one takes what is left.
 WHY = {
-    "This machine lacks the accelerator or the library:": r"^test requires|^test is slow",
+    "They need an accelerator or a library that this machine lacks (one is slow):": r"^test requires|^test is slow",
     "Parts that the tests do not find; ours has rotary positions, but not as `config.rope_parameters` with scaling:": (
         r"RoPE|position embeddings|sliding window|SDPA|grouped_mm|experts|router_logits|TP plan"
     ),
@@ -348,6 +348,8 @@ def main() -> int:
     parser.add_argument("--peer", choices=["bert"], help="run the same tests on this model of transformers as well")
     parser.add_argument("--only", metavar="EXPR", help="only tests whose names match, as in pytest -k")
     options = parser.parse_args()
+    if options.only and options.output:
+        parser.error("--output is the report of the whole run; leave out --only.")
     # Read when transformers and pytest are imported. Nothing here needs the Hub.
     os.environ.update(HF_HUB_OFFLINE="1", TOKENIZERS_PARALLELISM="false")
     os.environ.pop("PYTEST_ADDOPTS", None)

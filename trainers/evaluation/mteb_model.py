@@ -10,25 +10,42 @@ import numpy as np
 
 from ..encode import Encoder, load_encoder
 
-try:
-    from mteb.models.abs_encoder import AbsEncoder
-    from mteb.models.model_meta import ModelMeta, ScoringFunction
-except ImportError as error:
-    raise ImportError("mteb's models need mteb: pip install 'coderep[mteb]'") from error
 
+def mteb_encoder(path: str | Path, name: str | None = None, revision: str | None = None) -> Any:
+    """The encoder in a folder or Hub repo as mteb calls it.
 
-class MtebEncoder(AbsEncoder):
-    """An encoder as mteb calls it. Texts are encoded as they stand, without prompts, as in CodeSage's evaluation.
+    Texts are encoded as they stand, without prompts, as in CodeSage's evaluation.
 
     Args:
-        encoder: The model, with `encode`.
-        name: "owner/name", as mteb's results name it.
-        revision: Commit or tag of the checkpoint.
-    """
+        path: Folder or Hub repo.
+        name: "owner/name", as mteb's results name the model; default: the repo, or "local/<folder>".
+        revision: Commit or tag of the repo; mteb's results record it.
 
-    def __init__(self, encoder: Encoder, name: str, revision: str = "local") -> None:
-        self.encoder = encoder
-        self.mteb_model_meta = ModelMeta.create_empty(
+    Raises:
+        FileNotFoundError: The path is no checkpoint.
+        ImportError: The extra `mteb` is not installed.
+    """
+    folder = Path(path).is_dir()
+    name = name or (f"local/{Path(path).resolve().name}" if folder else str(path))
+    return wrap(load_encoder(path, revision), name, revision or ("local" if folder else "main"))
+
+
+def wrap(encoder: Encoder, name: str, revision: str) -> Any:
+    """An encoder as an `mteb` model.
+
+    Raises:
+        ImportError: The extra `mteb` is not installed.
+    """
+    try:
+        from mteb.models.abs_encoder import AbsEncoder
+        from mteb.models.model_meta import ModelMeta, ScoringFunction
+    except ImportError as error:
+        raise ImportError("mteb's models need mteb: pip install 'coderep[mteb]'") from error
+
+    class MtebEncoder(AbsEncoder):
+        """What mteb asks of a model."""
+
+        mteb_model_meta = ModelMeta.create_empty(
             {
                 "name": name,
                 "revision": revision,
@@ -42,16 +59,8 @@ class MtebEncoder(AbsEncoder):
             }
         )
 
-    def encode(self, inputs: Iterable[dict[str, Any]], **kwargs: Any) -> np.ndarray:
-        """Embeddings of all texts of mteb's batches, each of length 1."""
-        return self.encoder.encode([text for batch in inputs for text in batch["text"]])
+        def encode(self, inputs: Iterable[dict[str, Any]], **kwargs: Any) -> np.ndarray:
+            """Embeddings of all texts of mteb's batches, each of length 1."""
+            return encoder.encode([text for batch in inputs for text in batch["text"]])
 
-
-def mteb_encoder(path: str | Path, name: str | None = None, revision: str = "local") -> MtebEncoder:
-    """The encoder in a folder or Hub repo for mteb; `name` defaults to the path, or "local/<folder>".
-
-    Raises:
-        FileNotFoundError: The path is no checkpoint.
-    """
-    name = name or (f"local/{Path(path).name}" if Path(path).is_dir() else str(path))
-    return MtebEncoder(load_encoder(path), name, revision)
+    return MtebEncoder()
