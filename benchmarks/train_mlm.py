@@ -213,7 +213,8 @@ def show(
             ["ratio", f"{step['roberta'] / step['coderep']:.2f}x", f"{peak['coderep'] / peak['roberta']:.2f}x"],
         ],
         [
-            f"{len(functions)} functions, cut at {args.length}, {tokens:,} tokens a step without padding; medians of {args.rounds} rounds of "
+            f"{len(functions)} functions, cut at {args.length}; {tokens:,} tokens a step without padding; medians of "
+            f"{args.rounds} rounds of "
             f"{args.steps} steps. coderep reaches {flops / step['coderep'] / 1e9:.0f} GFLOP/s, "
             f"{100 * flops / step['coderep'] / rate:.0f} % of the machine's matrix-product rate ({rate / 1e9:.0f})."
         ],

@@ -49,6 +49,12 @@ def card_publish(argv: list[str]) -> int:
     return 0
 
 
+def _quiet_bars() -> None:
+    from trainers.progress import quiet_bars
+
+    quiet_bars()
+
+
 def convert(argv: list[str]) -> int:
     """`coderep convert`."""
     parser = argparse.ArgumentParser(
@@ -60,6 +66,7 @@ def convert(argv: list[str]) -> int:
     parser.add_argument("--overwrite", action="store_true", help="replace a checkpoint that is in the output folder")
     parser.add_argument("--no-check", action="store_true", help="do not load the result in a clean process")
     args = parser.parse_args(argv)
+    _quiet_bars()
     converted = convert_checkpoint(
         args.source, args.output, name=args.name, check=not args.no_check, overwrite=args.overwrite
     )
@@ -78,6 +85,7 @@ def onnx(argv: list[str]) -> int:
     parser.add_argument("checkpoint", help="checkpoint folder")
     parser.add_argument("--no-int8", action="store_true", help="write the float32 file only")
     args = parser.parse_args(argv)
+    _quiet_bars()
     for path in export_onnx(args.checkpoint, int8=not args.no_int8):
         print(f"{path.stat().st_size:>12,}  {path}")  # noqa: T201
     return 0

@@ -114,8 +114,17 @@ class CodeSageTokenizer(PreTrainedTokenizerFast):
 
     @classmethod
     def convert_to_native_format(cls, **kwargs: Any) -> dict[str, Any]:
-        """Arguments of the constructor; called by transformers with the files that it found."""
-        if kwargs.get("tokenizer_file") is None and kwargs.get("vocab_file") and kwargs.get("merges_file"):
+        """Arguments of the constructor; called by transformers with the files that it found.
+
+        Raises:
+            FileNotFoundError: The files do not make a tokenizer.
+        """
+        if kwargs.get("tokenizer_file") is None:
+            if not (kwargs.get("vocab_file") and kwargs.get("merges_file")):
+                raise FileNotFoundError(
+                    f"{kwargs.get('name_or_path', 'the checkpoint')!r} has no tokenizer: neither tokenizer.json nor "
+                    f"vocab.json with merges.txt. Is the download complete?"
+                )
             return {**kwargs, "tokenizer_object": _byte_level_bpe(kwargs["vocab_file"], kwargs["merges_file"])}
         return super().convert_to_native_format(**kwargs)
 

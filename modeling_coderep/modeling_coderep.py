@@ -45,7 +45,7 @@ from .loading_coderep import check_weights
 from .pooling_coderep import POOLERS
 
 
-def check_ids(ids: Tensor, name: str, limit: int, limit_name: str) -> None:
+def check_ids(ids: Tensor, name: str, limit: int, limit_name: str, hint: str = "") -> None:
     """Refuse ids that are no rows of a table.
 
     Raises:
@@ -58,8 +58,8 @@ def check_ids(ids: Tensor, name: str, limit: int, limit_name: str) -> None:
         low, high = (int(value) for value in ids.aminmax())
         if low < 0 or high >= limit:
             raise ValueError(
-                f"{name} has the value {low if low < 0 else high}, outside [0, {limit - 1}] ({limit_name}={limit})."
-                f"{' Is this the tokenizer of this model?' if limit_name == 'vocab_size' else ''}"
+                f"{name} has the value {low if low < 0 else high}, outside [0, {limit - 1}] "
+                f"({limit_name}={limit}).{hint}"
             )
 
 
@@ -204,8 +204,8 @@ class CodeRepPreTrainedModel(PreTrainedModel):
 class CodeRepModel(EncodeMixin, CodeRepPreTrainedModel):
     """The encoder. `pooler_output` is the embedding of each row; `encode` turns texts into embeddings."""
 
-    # Loaded from a masked-LM or classification checkpoint, the encoder has no use for the head.
-    _keys_to_ignore_on_load_unexpected = [r"^head\.", r"^lm_head\.", r"^classifier\."]
+    # Loaded from a masked-LM checkpoint, the encoder has no use for the head.
+    _keys_to_ignore_on_load_unexpected = [r"^head\.", r"^lm_head\."]
 
     def __init__(self, config: CodeRepConfig) -> None:
         super().__init__(config)
@@ -256,7 +256,8 @@ class CodeRepModel(EncodeMixin, CodeRepPreTrainedModel):
         if (input_ids is None) == (inputs_embeds is None):
             raise ValueError("Give exactly one of input_ids and inputs_embeds.")
         if inputs_embeds is None:
-            check_ids(input_ids, "input_ids", self.config.vocab_size, "vocab_size")
+            hint = " Is this the tokenizer of this model?"
+            check_ids(input_ids, "input_ids", self.config.vocab_size, "vocab_size", hint)
             inputs_embeds = self.embeddings.tokens(input_ids)
         rows, tokens = inputs_embeds.shape[:2]
         self._check_mask(attention_mask, rows, tokens)
@@ -411,7 +412,7 @@ def masked_lm_loss(logits_PV: Tensor, labels_P: Tensor, num_items_in_batch: Tens
         TypeError: The labels are no integers.
         ValueError: A label is outside the vocabulary. Told on CPUs.
     """
-    check_ids(labels_P, "labels", logits_PV.shape[-1], "vocab_size")
+    check_ids(labels_P, "labels", logits_PV.shape[-1], "vocab_size", " -100 marks positions that are not predicted.")
     total = nn.functional.cross_entropy(logits_PV.float(), labels_P, reduction="sum")
     if num_items_in_batch is None:
         return total / max(labels_P.numel(), 1)

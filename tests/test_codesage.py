@@ -218,6 +218,11 @@ def test_tokenizer_from_vocab_and_merges_alone(tmp_path):
         assert whole.decode(whole(text)["input_ids"][:-1]) == text
 
 
+def test_a_checkpoint_without_tokenizer_says_so(published):
+    with pytest.raises(FileNotFoundError, match=r"has no tokenizer: neither tokenizer\.json nor vocab\.json"):
+        AutoTokenizer.from_pretrained(published[0])
+
+
 def test_published_layout_equals_the_architecture_written_out(published):
     folder, weights = published
     ids = torch.randint(0, 50, (9,))
@@ -441,11 +446,10 @@ def test_convert_command(tmp_path):
 
 def test_convert_command_refuses(published, tmp_path):
     folder, _ = published
-    rewrite(folder, lambda weights: weights.pop(key(weights, "wpe.weight")))
     assert "is the source" in run_cli("convert", folder, folder).stderr
     rewrite(folder, lambda weights: weights.update({"classifier.weight": torch.zeros(2, 16)}))
     assert "'classifier.weight', for which an encoder has no place" in run_cli("convert", folder, tmp_path / "o").stderr
-    rewrite(folder, lambda weights: weights.pop("classifier.weight"))
+    rewrite(folder, lambda weights: weights.pop(key(weights, "wpe.weight")))
     done = run_cli("convert", folder, tmp_path / "out")
     assert done.returncode == 2
     assert "lacks the weight" in done.stderr

@@ -175,7 +175,9 @@ def test_two_texts_are_classified_by_how_they_differ_and_agree(tiny_config):
     v = model.encoder(right[:, :4]).pooler_output
     expected = torch.cat([(u - v).abs(), u * v], dim=-1) @ model.classifier.weight.T + model.classifier.bias
     torch.testing.assert_close(logits, expected, rtol=1e-5, atol=1e-6)
-    with pytest.raises(ValueError, match=r"needs pairs of rows, \(batch, 2, tokens\), got the shape \(3, 6\)"):
+    with pytest.raises(
+        ValueError, match=r"needs pairs of rows, \(batch, 2, tokens\), got input_ids in the shape \(3, 6\)"
+    ):
         model(left)
 
 
