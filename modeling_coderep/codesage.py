@@ -33,6 +33,8 @@ _FIELDS = {
 # What transformers itself keeps in every config.json and a fine-tuned CodeSage may carry.
 _KEPT = ("id2label", "label2id", "num_labels", "problem_type", "classifier_dropout")
 _HUB_OPTIONS = ("revision", "token", "cache_dir", "local_files_only", "subfolder", "force_download")
+_END = "<|endoftext|>"
+_TOKENS = {"bos_token": _END, "eos_token": _END, "unk_token": _END, "mask_token": "<mask>", "pad_token": "<pad>"}
 # The same function as gelu_new in one kernel.
 _ACTIVATIONS = {"gelu_new": "gelu_pytorch_tanh"}
 
@@ -75,7 +77,8 @@ class CodeSageConfig(CodeRepConfig):
         }
         loaded = CodeRepConfig.from_dict(fields, **kwargs)
         config = loaded[0] if isinstance(loaded, tuple) else loaded
-        config.model_type = MODEL_TYPE  # of this object only: tells the loader how the weights are laid out
+        # Of this object only, until a model is loaded: how the weights are laid out, and who reads the tokenizer.
+        config.model_type, config.tokenizer_class = MODEL_TYPE, CodeSageTokenizer.__name__
         return loaded
 
 
@@ -114,17 +117,8 @@ class CodeSageTokenizer(PreTrainedTokenizerFast):
 
     @classmethod
     def convert_to_native_format(cls, **kwargs: Any) -> dict[str, Any]:
-        """Arguments of the constructor; called by transformers with the files that it found.
-
-        Raises:
-            FileNotFoundError: The files do not make a tokenizer.
-        """
-        if kwargs.get("tokenizer_file") is None:
-            if not (kwargs.get("vocab_file") and kwargs.get("merges_file")):
-                raise FileNotFoundError(
-                    f"{kwargs.get('name_or_path', 'the checkpoint')!r} has no tokenizer: neither tokenizer.json nor "
-                    f"vocab.json with merges.txt. Is the download complete?"
-                )
+        """Arguments of the constructor; called by transformers with the files that it found."""
+        if kwargs.get("tokenizer_file") is None and kwargs.get("vocab_file") and kwargs.get("merges_file"):
             return {**kwargs, "tokenizer_object": _byte_level_bpe(kwargs["vocab_file"], kwargs["merges_file"])}
         return super().convert_to_native_format(**kwargs)
 
@@ -138,21 +132,34 @@ class CodeSageTokenizer(PreTrainedTokenizerFast):
             pretrained_model_name_or_path: Folder or Hub repo.
             *args: As in every tokenizer's `from_pretrained`.
             **kwargs: Likewise.
+
+        Raises:
+            FileNotFoundError: The checkpoint has no tokenizer.
         """
         add_eos_token = kwargs.pop("add_eos_token", True)
-        loaded = super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
+        try:
+            loaded = super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
+        except ValueError as error:
+            if "Couldn't instantiate the backend tokenizer" not in str(error):
+                raise
+            raise FileNotFoundError(
+                f"{str(pretrained_model_name_or_path)!r} has no tokenizer: neither tokenizer.json nor vocab.json with "
+                f"merges.txt. Is the download complete?"
+            ) from error
         limit = loaded.model_max_length
         if "model_max_length" not in kwargs:
             options = {name: kwargs[name] for name in _HUB_OPTIONS if name in kwargs}
             config, _ = CodeRepConfig.get_config_dict(pretrained_model_name_or_path, **options)
             limit = min(limit, config.get("max_position_embeddings", limit))
-        names = ("bos_token", "eos_token", "unk_token", "mask_token", "pad_token", "padding_side", "truncation_side")
+        tokens = {name: getattr(loaded, name) or default for name, default in _TOKENS.items()}
         return PreTrainedTokenizerFast(
             tokenizer_object=loaded.backend_tokenizer,
             model_max_length=limit,
             add_eos_token=add_eos_token,
             name_or_path=str(pretrained_model_name_or_path),
-            **{name: getattr(loaded, name) for name in names},
+            padding_side=loaded.padding_side,
+            truncation_side=loaded.truncation_side,
+            **tokens,
         )
 
 
@@ -163,7 +170,7 @@ def _byte_level_bpe(vocab_file: str, merges_file: str) -> Tokenizer:
         [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
     )
     tokenizer.decoder = decoders.ByteLevel()
-    tokenizer.add_special_tokens(["<mask>", "<pad>"])
+    tokenizer.add_special_tokens([_TOKENS["mask_token"], _TOKENS["pad_token"]])
     return tokenizer
 
 

@@ -52,7 +52,8 @@ def check_weights(load: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     model._hub_options = {name: kwargs[name] for name in _HUB_OPTIONS if name in kwargs}
     base = model.__dict__.pop("_loaded", None)
     _check(model, source, base.to_dict() if base is not None else info, accept_shapes, with_info, kwargs)
-    model.config.model_type = type(model.config).model_type  # a coderep model, whatever layout it was read from
+    if model.config.model_type != type(model.config).model_type:  # from here on a coderep model like any other
+        model.config.model_type, model.config.tokenizer_class = type(model.config).model_type, None
     return (model, info) if with_info else model
 
 

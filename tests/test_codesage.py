@@ -167,8 +167,7 @@ def test_golden_checkpoint_fills_masks(version):
 @pytest.mark.parametrize("version", VERSIONS)
 def test_golden_checkpoint_after_conversion(version, tmp_path):
     path, expected, snippets = golden(version)
-    converted = convert_checkpoint(path, tmp_path / "converted checkpoint", name="me/converted")
-    assert converted.difference == 0.0
+    convert_checkpoint(path, tmp_path / "converted checkpoint", name="me/converted", check=False)
     output = tmp_path / "converted checkpoint"
     here = AutoModel.from_pretrained(output).encode(snippets)
     np.testing.assert_allclose(here, expected["pooler_output"], atol=1e-5)
@@ -201,6 +200,14 @@ def test_tokenizer_keeps_eos_under_truncation_and_takes_the_limit_of_the_config(
     assert pair == [*tokenizer("x")["input_ids"], *tokenizer("y")["input_ids"]]
     assert AutoTokenizer.from_pretrained(GOLDEN / VERSIONS[0], add_eos_token=False)("x")["input_ids"] == pair[:1]
     assert AutoTokenizer.from_pretrained(GOLDEN / VERSIONS[0], model_max_length=10).model_max_length == 10
+
+
+@needs_golden
+def test_tokenizer_appends_eos_whatever_files_are_there(tmp_path):
+    """Without tokenizer_config.json nothing names the class; the configuration of the model does."""
+    for name in ("config.json", "tokenizer.json"):
+        shutil.copyfile(GOLDEN / VERSIONS[1] / name, tmp_path / name)
+    assert AutoTokenizer.from_pretrained(tmp_path)("x = 1")["input_ids"][-1] == 0
 
 
 @needs_golden
@@ -431,27 +438,36 @@ def run_cli(*arguments):
 
 
 @needs_golden
-def test_convert_command(tmp_path):
-    done = run_cli("convert", GOLDEN / VERSIONS[1], tmp_path / "out")
+def test_convert_command(tmp_path, capsys):
+    done = subprocess.run(
+        [sys.executable, "-m", "coderep", "convert", str(GOLDEN / VERSIONS[1]), str(tmp_path / "out")],
+        cwd=Path(coderep.__file__).parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     assert "differ by at most 0.0e+00" in done.stdout
-    existing = run_cli("convert", GOLDEN / VERSIONS[0], tmp_path / "out")
-    assert existing.returncode == 2
-    assert "exists already" in existing.stderr
-    assert run_cli("convert", GOLDEN / VERSIONS[0], tmp_path / "out", "--overwrite", "--no-check").returncode == 0
-    again = run_cli("convert", tmp_path / "out", tmp_path / "out2")
-    assert again.returncode == 2
-    assert "already; there is nothing to convert" in again.stderr
+    convert = ["convert", str(GOLDEN / VERSIONS[0]), str(tmp_path / "out"), "--no-check"]
+    assert coderep.main(convert) == 2
+    assert "exists already" in capsys.readouterr().err
+    assert coderep.main([*convert, "--overwrite"]) == 0
+    assert coderep.main(["convert", str(tmp_path / "out"), str(tmp_path / "out2")]) == 2
+    assert "already; there is nothing to convert" in capsys.readouterr().err
 
 
-def test_convert_command_refuses(published, tmp_path):
+def test_convert_command_refuses(published, tmp_path, capsys):
     folder, _ = published
-    assert "is the source" in run_cli("convert", folder, folder).stderr
+
+    def refusal(output="out"):
+        assert coderep.main(["convert", str(folder), str(tmp_path / output)]) == 2
+        return capsys.readouterr().err
+
+    assert "is the source" in refusal(folder.name)
     rewrite(folder, lambda weights: weights.update({"classifier.weight": torch.zeros(2, 16)}))
-    assert "'classifier.weight', for which an encoder has no place" in run_cli("convert", folder, tmp_path / "o").stderr
+    assert "classifier.weight', for which an encoder has no place" in refusal()
+    rewrite(folder, lambda weights: weights.pop("classifier.weight"))
+    assert "has no tokenizer" in refusal()
     rewrite(folder, lambda weights: weights.pop(key(weights, "wpe.weight")))
-    done = run_cli("convert", folder, tmp_path / "out")
-    assert done.returncode == 2
-    assert "lacks the weight" in done.stderr
-    assert "Traceback" not in done.stderr
-    assert not (tmp_path / "out").exists()
+    assert "lacks the weight" in refusal()
+    assert [path.name for path in tmp_path.iterdir()] == [folder.name]
