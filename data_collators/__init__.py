@@ -17,8 +17,8 @@ _EXPORTS = {
     "PairRow": "rows",
     "SourceFile": "rows",
     "Stage1Row": "rows",
-    "functions": "parsing",
-    "identifiers": "parsing",
+    "functions": "definitions",
+    "identifiers": "names",
     "train_tokenizer": "tokenization",
 }
 __all__ = list(_EXPORTS)

@@ -1,83 +1,143 @@
 """What the builders know about each programming language: a table, so that a language is an entry, not a branch.
 
-Node names are those of the official tree-sitter grammars.
+An entry here says where the grammar is and how doc comments look; `queries/<language>/` says the rest in tree-sitter's
+query language, over the node types of the official grammars:
+
+- `names.scm` captures names by their kind (`@class`, `@function`, `@argument`, `@variable`, `@attribute`, `@call`),
+  `@keep` (this occurrence stays), and `@import` (the name stays wherever it stands). The first of `@keep`, `@import`,
+  `@class`, `@function`, `@argument`, `@call`, `@attribute`, `@variable` that captures a node decides.
+- `functions.scm` captures definitions as `@function`, `@method` or `@class` together with their `@name` and `@body`
+  (and `@start`, where something before the node belongs to it), `@container` (its functions are methods), `@scope`
+  (its return statements are its own), `@return`, `@comment` and `@docstring`. Several patterns may match one definition,
+  such as one with and one without its `export`: the widest counts.
+- `reserved.txt` lists names that stay wherever they stand, such as builtins.
 """
 
 from __future__ import annotations
 
-import builtins
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import cache
+from pathlib import Path
+
+QUERIES = Path(__file__).parent / "queries"
+
+
+@dataclass(frozen=True)
+class DocComments:
+    """How doc comments above a declaration look.
+
+    Args:
+        openings: How a comment must begin to be a doc comment.
+        lines: Comments that begin so end with their line; several on consecutive lines are one doc comment.
+        blank_lines: Most blank lines between the comment and the declaration.
+    """
+
+    openings: tuple[bytes, ...]
+    lines: tuple[bytes, ...] = ()
+    blank_lines: int = 0
 
 
 @dataclass(frozen=True)
 class Language:
-    """Node types and rules of one language.
+    """One language.
 
     Args:
-        grammar: Importable grammar package.
+        name: Its name in data sets and on the command line.
+        grammars: Grammars as `package:function`. The first is used; the others are tried on code that it cannot read to
+            the end (TSX), and the one with the fewest errors counts.
         suffixes: File suffixes, lower case, with the dot.
-        identifiers: Node types that are names.
-        definitions: (parent node type, field) of the name that a definition gives -> its kind.
-        references: (parent node type, field) of a name in use -> its kind; any other name is a variable.
-        keeps: (parent node type, field or "") under which a name is never an identifier of the document.
-        imports: Node types of import statements; the names they mention, and their uses, stay.
-        reserved: Names that stay wherever they stand, such as builtins.
-        functions: Node types of functions and methods.
-        classes: Node types of classes.
-        wrappers: Node types that enclose a definition and belong to it, such as decorators.
-        body: Field of a definition that holds its body.
-        returns: Node types of return statements.
-        nested: Node types whose inside has its own return statements.
-        docstring: Node types of a docstring: a statement and the string it consists of; None where doc comments
-            stand above the declaration.
+        docs: Doc comments above declarations; None where they are strings inside the body.
+        literals: Node types of literals and comments (numbers, strings): what the paper counts as not code.
     """
 
-    grammar: str
+    name: str
+    grammars: tuple[str, ...]
     suffixes: tuple[str, ...]
-    identifiers: frozenset[str]
-    definitions: dict[tuple[str, str], str]
-    references: dict[tuple[str, str], str]
-    functions: frozenset[str]
-    classes: frozenset[str]
-    body: str
-    returns: frozenset[str]
-    nested: frozenset[str]
-    keeps: frozenset[tuple[str, str]] = frozenset()
-    imports: frozenset[str] = frozenset()
-    reserved: frozenset[str] = frozenset()
-    wrappers: frozenset[str] = frozenset()
-    docstring: tuple[str, str] | None = field(default=None)
+    docs: DocComments | None
+    literals: tuple[str, ...]
+
+    @property
+    def reserved(self) -> frozenset[bytes]:
+        """Names that stay wherever they stand."""
+        return _reserved(self.name)
 
 
-_PYTHON_PARAMETERS = ("parameters", "lambda_parameters", "typed_parameter", "list_splat_pattern")
+@cache
+def _reserved(name: str) -> frozenset[bytes]:
+    lines = (QUERIES / name / "reserved.txt").read_text(encoding="utf-8").splitlines()
+    return frozenset(word.encode() for line in lines if not line.startswith("#") for word in line.split())
 
-LANGUAGES: dict[str, Language] = {
-    "python": Language(
-        grammar="tree_sitter_python",
+
+_JAVADOC = DocComments(openings=(b"/**",), blank_lines=1)
+_C_COMMENTS = DocComments(openings=(b"/*", b"//"), lines=(b"//",), blank_lines=1)
+
+_TABLE = (
+    Language(
+        name="python",
+        grammars=("tree_sitter_python:language",),
         suffixes=(".py", ".pyi"),
-        identifiers=frozenset({"identifier"}),
-        definitions={
-            ("class_definition", "name"): "class",
-            ("function_definition", "name"): "function",
-            ("default_parameter", "name"): "argument",
-            ("typed_default_parameter", "name"): "argument",
-            **{(parent, ""): "argument" for parent in _PYTHON_PARAMETERS},
-        },
-        references={("attribute", "attribute"): "attribute", ("call", "function"): "call"},
-        keeps=frozenset({("keyword_argument", "name"), ("aliased_import", "name")}),
-        imports=frozenset({"import_statement", "import_from_statement", "future_import_statement"}),
-        # Builtins and their types are the language, not the document; `_` is a throw-away name.
-        reserved=frozenset(name for name in dir(builtins)) | {"_", "__file__", "__all__", "__version__"},
-        functions=frozenset({"function_definition"}),
-        classes=frozenset({"class_definition"}),
-        wrappers=frozenset({"decorated_definition"}),
-        body="body",
-        returns=frozenset({"return_statement"}),
-        nested=frozenset({"function_definition", "class_definition", "lambda"}),
-        docstring=("expression_statement", "string"),
+        docs=None,
+        literals=("string", "integer", "float", "comment"),
     ),
-}
+    Language(
+        name="java",
+        grammars=("tree_sitter_java:language",),
+        suffixes=(".java",),
+        docs=_JAVADOC,
+        literals=("string_literal", "line_comment", "block_comment"),
+    ),
+    Language(
+        name="javascript",
+        grammars=("tree_sitter_javascript:language",),
+        suffixes=(".js", ".jsx", ".mjs", ".cjs"),
+        docs=_JAVADOC,
+        literals=("string", "comment"),
+    ),
+    Language(
+        name="typescript",
+        grammars=("tree_sitter_typescript:language_typescript", "tree_sitter_typescript:language_tsx"),
+        suffixes=(".ts", ".tsx", ".mts", ".cts"),
+        docs=_JAVADOC,
+        literals=("string", "comment"),
+    ),
+    Language(
+        name="csharp",
+        grammars=("tree_sitter_c_sharp:language",),
+        suffixes=(".cs",),
+        docs=DocComments(openings=(b"///", b"/**"), lines=(b"///",)),
+        literals=("string_literal", "comment"),
+    ),
+    Language(
+        name="c",
+        grammars=("tree_sitter_c:language",),
+        suffixes=(".c", ".h"),
+        docs=_C_COMMENTS,
+        literals=("string_literal", "comment"),
+    ),
+    Language(
+        name="ruby",
+        grammars=("tree_sitter_ruby:language",),
+        suffixes=(".rb", ".rake"),
+        docs=DocComments(openings=(b"#", b"=begin"), lines=(b"#",)),
+        literals=("string", "comment"),
+    ),
+    Language(
+        name="php",
+        grammars=("tree_sitter_php:language_php",),
+        suffixes=(".php",),
+        docs=_JAVADOC,
+        literals=("string", "comment"),
+    ),
+    Language(
+        name="go",
+        grammars=("tree_sitter_go:language",),
+        suffixes=(".go",),
+        docs=DocComments(openings=(b"//", b"/*"), lines=(b"//",)),
+        literals=("interpreted_string_literal", "comment"),
+    ),
+)
+LANGUAGES: dict[str, Language] = {language.name: language for language in _TABLE}
 
 
 def language_table(name: str) -> Language:

@@ -15,7 +15,7 @@ import numpy as np
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
-from .parsing import Identifier
+from .names import Identifier
 
 EOS, MASK, PAD = "<|endoftext|>", "<mask>", "<pad>"
 # Words as people write them in names (`read`, `File`, `HTTP`) with a blank before them; underscores; one digit; runs of

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from data_collators.parsing import functions, hard_positive, identifiers, without_docstring
+from data_collators.definitions import functions, hard_positive, without_docstring
+from data_collators.names import identifiers
 
 SNIPPET = b'''import os
 from re import compile as regex

@@ -6,7 +6,7 @@ import pytest
 from transformers import AutoTokenizer
 
 from data_collators import train_tokenizer
-from data_collators.parsing import identifiers
+from data_collators.names import identifiers
 from data_collators.tokenization import IdentifierTokenizer
 
 AWKWARD = "x\t= é  # ünïcode 🎉\r\n\n  y_2 =\t0x1F\x0b ½ <mask> <|endoftext|> שלום"

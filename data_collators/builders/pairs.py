@@ -7,7 +7,7 @@ import re
 from collections import Counter
 from dataclasses import dataclass
 
-from ..parsing import Function, functions, hard_positive, without_docstring
+from ..definitions import Function, functions, hard_positive, without_docstring
 from ..rows import PairRow, SourceFile
 
 _URL = re.compile(r"(?:https?|ftp)://\S+|www\.\S+")

@@ -7,7 +7,7 @@ from collections import Counter
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
-from ..parsing import identifiers
+from ..names import identifiers
 from ..rows import SourceFile, Stage1Row
 from ..tokenization import IdentifierTokenizer
 
