@@ -26,7 +26,10 @@ _MODULES = {
         *("LANGUAGES", "MixedMaskingCollator", "PackedDocuments", "PairCollator", "Pairs"),
         *("functions", "identifiers", "train_tokenizer"),
     ),
-    "data_collators.builders": ("SourceOptions", "build_pairs", "build_stage1", "build_tokenizer"),
+    "data_collators.builders": (
+        *("BuildOptions", "PairOptions", "SourceOptions"),
+        *("build_pairs", "build_stage1", "build_tokenizer"),
+    ),
     "trainers": (
         *("ContrastiveArguments", "ContrastiveTrainer", "MlmArguments", "MlmTrainer"),
         *("bimodal_contrastive_loss", "train_contrastive", "train_mlm"),
@@ -44,8 +47,9 @@ __all__ = ["__version__", "main", *_EXPORTS]
 COMMANDS = {
     ("demo",): ("hub_cards.demo:main", "the whole road on this interpreter's standard library, in minutes"),
     ("data", "tokenizer"): ("data_collators.builders.cli:tokenizer", "train a tokenizer on source code"),
-    ("data", "stage1"): ("data_collators.builders.cli:stage1", "tokenize source code with its identifiers"),
-    ("data", "pairs"): ("data_collators.builders.cli:pairs", "extract text-code pairs"),
+    ("data", "stage1"): ("hub_cards.data:stage1", "tokenize source code with its identifiers"),
+    ("data", "pairs"): ("hub_cards.data:pairs", "extract text-code pairs"),
+    ("data", "inspect"): ("data_collators.builders.cli:inspect", "show random pairs of a data set"),
     ("train", "mlm"): ("trainers.mlm:main", "stage 1: masked language modelling and deobfuscation"),
     ("train", "contrastive"): ("trainers.contrastive:main", "stage 2: bimodal contrastive learning"),
     ("eval", "retrieval"): ("trainers.evaluation.cli:retrieval", "text-to-code retrieval on held-out pairs"),

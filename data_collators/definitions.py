@@ -50,6 +50,7 @@ class _Definition:
     start: int
     end: int
     row: int
+    braces: bool
     returns: list[Span] = field(default_factory=list)
     doc: Span | None = None
     text: str = ""
@@ -92,7 +93,10 @@ def _definitions(syntax: Syntax, table: Language) -> tuple[list[_Definition], di
         place = (name.start_byte, body.start_byte)
         before = by_place.get(place)
         if before is None:
-            by_place[place] = _Definition(kind, name, Span(body.start_byte, body.end_byte), start, node.end_byte, row)
+            # Not the braces of a hash that is the whole body. Go has no node for what is in an interface's braces.
+            braces = body.type == "{" or (body.child_count > 1 and body.child(0).type == "{")
+            span = Span(body.start_byte, match["body"][-1].end_byte)
+            by_place[place] = _Definition(kind, name, span, start, node.end_byte, row, braces)
         else:
             before.start, before.row = min((before.start, before.row), (start, row))
             before.end = max(before.end, node.end_byte)
@@ -114,9 +118,12 @@ def _settle_kinds_and_returns(definitions: list[_Definition], found: dict[str, l
             around.pop()
         inside = around[-1][1] if around else None
         if isinstance(place, Span):
-            if isinstance(inside, _Definition):
+            if isinstance(inside, _Definition) and (not inside.returns or inside.returns[-1].end <= place.start):
                 inside.returns.append(place)
             continue
+        if place == "scope" and isinstance(inside, _Definition) and inside.body.end <= -minus_end:
+            if start < inside.body.start:  # the closure is what the definition binds to its name
+                continue
         if isinstance(place, _Definition) and place.kind == "function" and _is_class(inside):
             place.kind = "method"
         around.append((-minus_end, place))
@@ -150,7 +157,7 @@ def _attach_docs(
 def _body(definition: _Definition, comments: _Comments) -> Span:
     """What is inside the braces; without braces, the body with the comment lines right above it."""
     code, (start, end) = comments.code, definition.body
-    if code[start : start + 1] == b"{" and code[end - 1 : end] == b"}" and end - start > 1:
+    if definition.braces and code[end - 1 : end] == b"}":
         return Span(start + 1, end - 1)
     return Span(comments.first_of_chain(start, definition.name.end_byte), end)
 
@@ -196,7 +203,7 @@ class _Comments:
 
     def before_name(self, definition: _Definition, rule: DocComments) -> list[Span]:
         """A doc comment between annotations and the name."""
-        name = definition.name.start_byte
+        name = min(definition.name.start_byte, definition.body.start)  # `typedef struct {...} name`
         index = self._last_before(name)
         while index >= 0 and definition.start <= self.spans[index].start and name - definition.start < _LONGEST_GAP:
             if self.code.startswith(_STRICT, self.spans[index].start) and (found := self._block(index, rule)):

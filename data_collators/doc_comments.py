@@ -13,6 +13,8 @@ _BLOCK_OPEN = re.compile(r"\A/\*+!?<?(?!/)")
 _BLOCK_CLOSE = re.compile(r"\s*\**\*/\s*\Z")
 _STAR = re.compile(r"(?m)^[ \t]*\*+(?!/)[ \t]?")
 _LINE_OPEN = re.compile(r"\A[ \t]*(?:///+|//!<?|//|#+)[ ]?")
+# Orders to Go's tools, which stand in or below doc comments.
+_DIRECTIVE = re.compile(r"//(?:go:|lint:|nolint\b|revive:|export |sys(?:nb)? )")
 _RULER = re.compile(r"(?m)^[\s*/#=\-_~+.]{4,}$")
 _RUBY_BLOCK = re.compile(r"\A=begin[^\n]*\n|\n=end[^\n]*\Z")
 
@@ -28,7 +30,7 @@ def comment_text(pieces: Sequence[bytes]) -> str:
     elif texts[0].startswith("/*"):
         text = _STAR.sub("", _BLOCK_CLOSE.sub("", _BLOCK_OPEN.sub("", texts[0])))
     else:
-        text = "\n".join(_LINE_OPEN.sub("", line) for line in texts)
+        text = "\n".join(_LINE_OPEN.sub("", line) for line in texts if not _DIRECTIVE.match(line))
     first, _, rest = _RULER.sub("", text).partition("\n")
     return f"{first.strip()}\n{textwrap.dedent(rest)}".strip() if first.strip() else textwrap.dedent(rest).strip()
 

@@ -8,8 +8,8 @@ query language, over the node types of the official grammars:
   `@class`, `@function`, `@argument`, `@call`, `@attribute`, `@variable` that captures a node decides.
 - `functions.scm` captures definitions as `@function`, `@method` or `@class` together with their `@name` and `@body`
   (and `@start`, where something before the node belongs to it), `@container` (its functions are methods), `@scope`
-  (its return statements are its own), `@return`, `@comment` and `@docstring`. Several patterns may match one definition,
-  such as one with and one without its `export`: the widest counts.
+  (its return statements are its own), `@return`, `@comment` and `@docstring`. Several patterns may match one
+  definition, such as one with and one without its `export`: the widest counts.
 - `reserved.txt` lists names that stay wherever they stand, such as builtins.
 """
 
@@ -49,6 +49,7 @@ class Language:
         suffixes: File suffixes, lower case, with the dot.
         docs: Doc comments above declarations; None where they are strings inside the body.
         literals: Node types of literals and comments (numbers, strings): what the paper counts as not code.
+        prefix: What the grammar needs before a bare function.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Language:
     suffixes: tuple[str, ...]
     docs: DocComments | None
     literals: tuple[str, ...]
+    prefix: bytes = b""
 
     @property
     def reserved(self) -> frozenset[bytes]:
@@ -70,7 +72,6 @@ def _reserved(name: str) -> frozenset[bytes]:
 
 
 _JAVADOC = DocComments(openings=(b"/**",), blank_lines=1)
-_C_COMMENTS = DocComments(openings=(b"/*", b"//"), lines=(b"//",), blank_lines=1)
 
 _TABLE = (
     Language(
@@ -85,56 +86,146 @@ _TABLE = (
         grammars=("tree_sitter_java:language",),
         suffixes=(".java",),
         docs=_JAVADOC,
-        literals=("string_literal", "line_comment", "block_comment"),
+        literals=(
+            "string_literal",
+            "character_literal",
+            "decimal_integer_literal",
+            "hex_integer_literal",
+            "octal_integer_literal",
+            "binary_integer_literal",
+            "decimal_floating_point_literal",
+            "hex_floating_point_literal",
+            "line_comment",
+            "block_comment",
+        ),
     ),
     Language(
         name="javascript",
         grammars=("tree_sitter_javascript:language",),
         suffixes=(".js", ".jsx", ".mjs", ".cjs"),
         docs=_JAVADOC,
-        literals=("string", "comment"),
+        literals=(
+            "string",
+            "template_string",
+            "number",
+            "regex",
+            "jsx_text",
+            "comment",
+            "html_comment",
+            "hash_bang_line",
+        ),
     ),
     Language(
         name="typescript",
         grammars=("tree_sitter_typescript:language_typescript", "tree_sitter_typescript:language_tsx"),
         suffixes=(".ts", ".tsx", ".mts", ".cts"),
         docs=_JAVADOC,
-        literals=("string", "comment"),
+        literals=(
+            "string",
+            "template_string",
+            "template_literal_type",
+            "number",
+            "regex",
+            "jsx_text",
+            "comment",
+            "html_comment",
+            "hash_bang_line",
+        ),
     ),
     Language(
         name="csharp",
         grammars=("tree_sitter_c_sharp:language",),
         suffixes=(".cs",),
         docs=DocComments(openings=(b"///", b"/**"), lines=(b"///",)),
-        literals=("string_literal", "comment"),
+        literals=(
+            "string_literal",
+            "verbatim_string_literal",
+            "raw_string_literal",
+            "interpolated_string_expression",
+            "character_literal",
+            "integer_literal",
+            "real_literal",
+            "comment",
+        ),
     ),
     Language(
         name="c",
         grammars=("tree_sitter_c:language",),
         suffixes=(".c", ".h"),
-        docs=_C_COMMENTS,
-        literals=("string_literal", "comment"),
+        docs=DocComments(openings=(b"/*", b"//"), lines=(b"//",)),
+        literals=("string_literal", "char_literal", "number_literal", "system_lib_string", "comment"),
     ),
     Language(
         name="ruby",
         grammars=("tree_sitter_ruby:language",),
         suffixes=(".rb", ".rake"),
         docs=DocComments(openings=(b"#", b"=begin"), lines=(b"#",)),
-        literals=("string", "comment"),
+        literals=(
+            "string",
+            "string_array",
+            "subshell",
+            "heredoc_beginning",
+            "heredoc_body",
+            "regex",
+            "character",
+            "simple_symbol",
+            "delimited_symbol",
+            "symbol_array",
+            "integer",
+            "float",
+            "rational",
+            "complex",
+            "comment",
+            "uninterpreted",
+        ),
     ),
     Language(
         name="php",
         grammars=("tree_sitter_php:language_php",),
         suffixes=(".php",),
+        prefix=b"<?php ",
         docs=_JAVADOC,
-        literals=("string", "comment"),
+        literals=(
+            "string",
+            "encapsed_string",
+            "shell_command_expression",
+            "heredoc",
+            "nowdoc",
+            "integer",
+            "float",
+            "text",
+            "comment",
+        ),
     ),
     Language(
         name="go",
         grammars=("tree_sitter_go:language",),
         suffixes=(".go",),
         docs=DocComments(openings=(b"//", b"/*"), lines=(b"//",)),
-        literals=("interpreted_string_literal", "comment"),
+        literals=(
+            "interpreted_string_literal",
+            "raw_string_literal",
+            "rune_literal",
+            "int_literal",
+            "float_literal",
+            "imaginary_literal",
+            "comment",
+        ),
+    ),
+    Language(
+        name="rust",
+        grammars=("tree_sitter_rust:language",),
+        suffixes=(".rs",),
+        docs=DocComments(openings=(b"///", b"/**"), lines=(b"///",)),
+        literals=(
+            "string_literal",
+            "raw_string_literal",
+            "char_literal",
+            "integer_literal",
+            "float_literal",
+            "line_comment",
+            "block_comment",
+        ),
     ),
 )
 LANGUAGES: dict[str, Language] = {language.name: language for language in _TABLE}

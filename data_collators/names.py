@@ -12,6 +12,8 @@ from .parsing import Syntax, captures, parse
 _PRECEDENCE = ("keep", "import", "class", "function", "argument", "call", "attribute", "variable")
 # A name without the signs some languages put around it: `$name`, `@name`, `#name`, `name?`, `name!`.
 _BARE_NAME = re.compile(rb"[0-9A-Za-z_\x80-\xff](?:[^\s]*[0-9A-Za-z_\x80-\xff])?")
+# What a path of Go has behind the name of the package: `gopkg.in/yaml.v3`, `k8s.io/klog/v2`.
+_VERSION = re.compile(rb"[./]v[0-9]+\Z")
 
 
 class Identifier(NamedTuple):
@@ -54,7 +56,7 @@ def find_identifiers(syntax: Syntax, language: str) -> list[Identifier]:
         if bare is None or bare.start() < end:
             continue
         if kind == "import":
-            kept.add(bare.group())
+            kept.add(_VERSION.sub(b"", bare.group()).rpartition(b"/")[2])  # Go imports by path
         elif kind != "keep":
             names.append((*bare.span(), kind, bare.group()))
             end = bare.end()

@@ -20,7 +20,7 @@ from .languages import QUERIES, Language, language_table
 PARSE_SECONDS = 10.0
 # Queries take quadratic time in the children of one error node; wider ones are searched child by child.
 _WIDE = 1000
-_READ = 1 << 16
+_READ = 1 << 10  # a predicate of a query reads this much for every node that it looks at
 
 
 class Span(NamedTuple):
@@ -82,7 +82,12 @@ def literals(code: bytes | str, language: str) -> list[Span]:
         ValueError: The language is not in the table.
         ParseTimeout: Parsing takes too long.
     """
-    syntax, spans = parse(code, language), []
+    return syntax_literals(parse(code, language), language)
+
+
+def syntax_literals(syntax: Syntax, language: str) -> list[Span]:
+    """`literals` of a parsed text."""
+    spans: list[Span] = []
     for node in sorted(captures(syntax, language_table(language), "literals").get("literal", []), key=_place):
         if not spans or node.start_byte >= spans[-1].end:
             spans.append(Span(node.start_byte, node.end_byte))

@@ -7,10 +7,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
+import numpy as np
+
 
 @dataclass(frozen=True, slots=True)
 class SourceFile:
-    """One file of source code. `repo` is the unit of splitting: no repository sits on both sides of a split."""
+    """One file of source code. `repo` is the unit of splitting: no repository sits on both sides of a split.
+
+    `docstring` is set where the text is a single function whose doc comment stands apart, as in data sets of pairs.
+    """
 
     id: str
     text: str
@@ -18,18 +23,19 @@ class SourceFile:
     repo: str
     path: str
     license: str = ""
+    docstring: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Stage1Row:
-    """One tokenized document for masked language modelling.
+    """One tokenized document for masked language modelling; token and identifier ids are int32.
 
     `identifier_ids` runs along `input_ids`: 0 where no identifier stands, k at every token of every occurrence of
     the k-th distinct identifier of the document.
     """
 
-    input_ids: list[int]
-    identifier_ids: list[int]
+    input_ids: np.ndarray
+    identifier_ids: np.ndarray
     language: str
     repo: str
     path: str

@@ -9,13 +9,15 @@ gives: training and use see the same input. Inside names it splits at underscore
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
-from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from .names import Identifier
+
+if TYPE_CHECKING:  # worker processes need none of it
+    from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 EOS, MASK, PAD = "<|endoftext|>", "<mask>", "<pad>"
 # Words as people write them in names (`read`, `File`, `HTTP`) with a blank before them; underscores; one digit; runs of
@@ -40,6 +42,8 @@ def train_tokenizer(
     Raises:
         ValueError: `vocab_size` has no room for the 256 bytes and the special tokens, or there is no text.
     """
+    from transformers import PreTrainedTokenizerFast
+
     specials = [EOS, MASK, PAD]
     smallest = 256 + len(specials)
     if vocab_size < smallest:
@@ -103,11 +107,23 @@ class IdentifierTokenizer:
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
         if not tokenizer.is_fast:
             raise ValueError(f"{type(tokenizer).__name__} is a slow tokenizer. Use its fast version.")
-        self._backend: Any = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
+        self._json = tokenizer.backend_tokenizer.to_str()
+        self._prepare()
+
+    def _prepare(self) -> None:
+        self._backend: Any = Tokenizer.from_str(self._json)
         self._backend.encode_special_tokens = True
         self._backend.no_truncation()
         self._backend.no_padding()
         self._cache: dict[str, list[int]] = {}
+
+    def __getstate__(self) -> dict[str, str]:
+        """What goes to worker processes: the tokenizer alone."""
+        return {"_json": self._json}
+
+    def __setstate__(self, state: dict[str, str]) -> None:
+        self._json = state["_json"]
+        self._prepare()
 
     def __call__(self, code: bytes, names: list[Identifier]) -> tuple[np.ndarray, np.ndarray]:
         """Token ids and identifier ids, int32, of the same length; no EOS.

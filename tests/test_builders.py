@@ -11,10 +11,18 @@ import sys
 import pytest
 from datasets import load_dataset
 
-from data_collators.builders import SourceOptions, build_pairs, build_stage1, build_tokenizer, iter_sources
-from data_collators.builders.pairs import PairExtractor, PairOptions, keep_text, summary
+from data_collators.builders import (
+    BuildOptions,
+    SourceOptions,
+    build_pairs,
+    build_stage1,
+    build_tokenizer,
+    iter_sources,
+)
+from data_collators.builders.pairs import PairExtractor
 from data_collators.builders.sources import FileReport, split_of
 from data_collators.builders.store import load_split, load_stats
+from data_collators.builders.summaries import drop_reason, summary
 from data_collators.rows import SourceFile
 
 
@@ -96,7 +104,7 @@ def test_summaries(docstring, text):
     ],
 )
 def test_text_filters_name_their_reason(text, reason):
-    assert keep_text(text, PairOptions()) == (not reason, reason)
+    assert drop_reason(text, 3, 256) == reason
 
 
 def test_pair_filters_count_what_they_drop():
@@ -149,7 +157,7 @@ def test_every_file_left_out_has_a_reason(awkward):
         "NUL characters": 1,
         "empty": 1,
         "larger than 1000000 bytes": 1,
-        "a line longer than 10000 bytes": 1,
+        "a line longer than 1000 bytes": 1,
         "unreadable (No such file or directory)": 1,
     }
     assert any("latin.py" in line and "not UTF-8" in line for line in report.lines())
@@ -197,7 +205,7 @@ def test_output_that_holds_something_else_is_not_touched(options, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "thesis.txt").write_text("mine")
     with pytest.raises(FileExistsError, match=r"holds something else \(no stats.json\). Name another folder"):
-        build_pairs(options, tmp_path / "out", overwrite=True)
+        build_pairs(options, tmp_path / "out", BuildOptions(overwrite=True))
     assert (tmp_path / "out" / "thesis.txt").read_text() == "mine"
 
 
@@ -205,7 +213,7 @@ def test_an_earlier_result_is_replaced_only_when_asked(options, tmp_path):
     build_pairs(options, tmp_path / "out")
     with pytest.raises(FileExistsError, match="exists already. Name another folder or add --overwrite"):
         build_pairs(options, tmp_path / "out")
-    build_pairs(options, tmp_path / "out", overwrite=True)
+    build_pairs(options, tmp_path / "out", BuildOptions(overwrite=True))
 
 
 def test_corrupt_and_missing_data_sets(options, tmp_path):

@@ -1,4 +1,4 @@
-"""Names, functions and doc comments of every language, against files checked by hand; `golden/show.py` explains them."""
+"""Names, functions and doc comments of every language, against files checked by hand (see `golden/show.py`)."""
 
 from __future__ import annotations
 

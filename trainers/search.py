@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from data_collators.builders.sources import SourceOptions, iter_sources
-from data_collators.files import new_file
 from data_collators.definitions import functions
+from data_collators.files import new_file
 from data_collators.slices import dedent
 
 from .checkpoints import check_checkpoint

@@ -1,20 +1,22 @@
-"""Text-code pairs from documented functions, by the five filters of the paper (section 3.2, appendix A)."""
+"""Text-code pairs from documented functions, by the filters of the paper (section 3.2, appendix A.2)."""
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..definitions import Function, functions, hard_positive, without_docstring
+from ..languages import language_table
+from ..parsing import ParseTimeout
 from ..rows import PairRow, SourceFile
+from .extract import Extracted, digest, sampled
+from .summaries import drop_reason, summary
 
-_URL = re.compile(r"(?:https?|ftp)://\S+|www\.\S+")
-_HTML = re.compile(r"</?[A-Za-z][^<>]*>")
-_ROLE = re.compile(r":[A-Za-z:]+:`~?([^`]*)`")
-_DOCTAG = re.compile(r"(?m)^\s*(?::\w+[^:\n]*:|@\w+).*$")
-_SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[A-Z(\"'`])")
+KINDS = ("function", "method", "class")
+_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
+# Share of pairs whose overlap of words between code and doc comment is counted.
+_MEASURED = 0.125
 
 
 @dataclass(frozen=True)
@@ -24,106 +26,132 @@ class PairOptions:
     Args:
         min_text_words: Shorter summaries are dropped.
         max_text_words: Longer summaries are dropped.
-        min_body_lines: Functions with fewer body lines are dropped (docstring and blank lines do not count).
-        min_english_share: Summaries whose share of ASCII among letters is lower are dropped as not English.
+        min_body_lines: Functions with fewer body lines are dropped (doc comments, lone braces and blank lines do not
+            count).
+        max_code_bytes: Longer functions are dropped.
         max_repeats: Later pairs with a summary that stood so many times are dropped: they would be false negatives.
-        kinds: What may become a pair.
+        kinds: What may become a pair; add "class" for functions and classes, as CodeSage v2 does.
+        keep_dropped: Whether documented functions that are dropped are kept with their reason.
+
+    Raises:
+        ValueError: A kind is unknown.
     """
 
     min_text_words: int = 3
     max_text_words: int = 256
     min_body_lines: int = 2
-    min_english_share: float = 0.8
+    max_code_bytes: int = 100_000
     max_repeats: int = 5
     kinds: tuple[str, ...] = ("function", "method")
+    keep_dropped: bool = False
 
-
-def summary(docstring: str) -> str:
-    """First sentence of a docstring, without URLs, HTML, doc tags and roles; "" if nothing remains."""
-    text = _DOCTAG.sub("", _ROLE.sub(r"\1", _HTML.sub("", _URL.sub("", docstring)))).strip()
-    paragraph = " ".join(re.split(r"\n\s*\n", text, maxsplit=1)[0].split())
-    return _SENTENCE_END.split(paragraph, maxsplit=1)[0].strip()
-
-
-def keep_text(text: str, options: PairOptions) -> tuple[bool, str]:
-    """Whether a summary passes, else the reason."""
-    words = len(text.split())
-    if words < options.min_text_words:
-        return False, "summary_too_short"
-    if words > options.max_text_words:
-        return False, "summary_too_long"
-    letters = [char for char in text if char.isalpha()]
-    if not letters:
-        return False, "summary_without_letters"
-    if sum(char.isascii() for char in letters) < options.min_english_share * len(letters):
-        return False, "not_english"
-    return True, ""
+    def __post_init__(self) -> None:
+        unknown = sorted(set(self.kinds) - set(KINDS))
+        if unknown or not self.kinds:
+            raise ValueError(f"kinds must be among {', '.join(KINDS)}, got {', '.join(unknown) or 'none'}.")
 
 
 class PairExtractor:
-    """Pairs of one file after another; remembers what it has seen to drop repeats."""
+    """Pairs of one file."""
 
     def __init__(self, options: PairOptions | None = None) -> None:
         self.options = options or PairOptions()
-        self._codes: set[bytes] = set()
-        self._texts: Counter[str] = Counter()
 
-    def __call__(self, file: SourceFile) -> tuple[list[PairRow], Counter[str]]:
+    def __call__(self, file: SourceFile) -> Extracted:
         """The pairs of a file, and how many functions were dropped for which reason."""
-        code, rows, dropped = file.text.encode(), [], Counter()
-        for function in functions(code, file.language):
-            row, reason = self._row(file, code, function)
-            if row is None:
-                dropped[reason] += 1
-            else:
-                rows.append(row)
-        return rows, dropped
+        code, found = file.text.encode("utf-8", "replace"), Extracted()
+        if file.docstring:
+            code = language_table(file.language).prefix + code
+        try:
+            candidates = functions(code, file.language)
+        except ParseTimeout:
+            found.dropped["file_too_slow_to_parse"] += 1
+            return found
+        if file.docstring:
+            candidates = [_described(candidates, file.docstring)] if candidates else []
+            found.dropped["no_function"] += not candidates
+        for function in candidates:
+            self._add(found, file, code, function)
+        return found
 
-    def _row(self, file: SourceFile, code: bytes, function: Function) -> tuple[PairRow | None, str]:
+    def _add(self, found: Extracted, file: SourceFile, code: bytes, function: Function) -> None:
+        found.counts["functions"] += function.kind != "class"
+        found.counts["documented"] += function.kind != "class" and bool(function.docstring)
         if function.kind not in self.options.kinds:
-            return None, "other_kind"
-        if not function.docstring:
-            return None, "no_docstring"
-        text = summary(function.docstring)
-        kept, reason = keep_text(text, self.options)
-        if not kept:
-            return None, reason
-        whole = without_docstring(code, function)
-        if _body_lines(code, function) < self.options.min_body_lines:
-            return None, "body_too_short"
-        reason = self._repeat(text, whole)
-        if reason:
-            return None, reason
-        return (
-            PairRow(
-                id=f"{file.id}:{function.line}",
-                text=text,
-                code=whole,
-                code_body=hard_positive(code, function),
-                docstring=function.docstring,
-                language=file.language,
-                kind=function.kind,
-                name=function.name,
-                repo=file.repo,
-                path=file.path,
-                license=file.license,
-            ),
-            "",
-        )
+            found.dropped["other_kind"] += 1
+        elif not function.docstring:
+            found.dropped["no_docstring"] += 1
+        else:
+            text = summary(function.docstring)
+            reason = self._reason(code, function, text)
+            if reason:
+                found.dropped[reason] += 1
+                if self.options.keep_dropped:
+                    found.rejected.append((pair_row(file, code, function, text), reason))
+                return
+            row = pair_row(file, code, function, text)
+            found.rows.append(row)
+            found.keys.append(digest(" ".join(row.code.split())))
+            if sampled(row.id, _MEASURED):
+                found.counts.update(word_overlap(code, function, text))
 
-    def _repeat(self, text: str, whole: str) -> str:
-        digest = hashlib.blake2b(" ".join(whole.split()).encode(), digest_size=8).digest()
-        if digest in self._codes:
-            return "duplicate_code"
-        if self._texts[text] >= self.options.max_repeats:
-            return "repeated_summary"
-        self._codes.add(digest)
-        self._texts[text] += 1
+    def _reason(self, code: bytes, function: Function, text: str) -> str:
+        reason = drop_reason(text, self.options.min_text_words, self.options.max_text_words)
+        if reason:
+            return reason
+        if body_lines(code, function) < self.options.min_body_lines:
+            return "body_too_short"
+        if function.span.end - function.span.start > self.options.max_code_bytes:
+            return "code_too_long"
         return ""
 
 
-def _body_lines(code: bytes, function: Function) -> int:
-    body = code[slice(*function.body)]
-    if function.docstring_span is not None:
-        body = code[function.docstring_span.end : function.body.end]
-    return sum(bool(line.strip()) for line in body.splitlines())
+def _described(candidates: list[Function], docstring: str) -> Function:
+    """The outermost function of a row of a data set of pairs, with the doc comment that stands beside it."""
+    outermost = max(candidates, key=lambda function: function.span.end - function.span.start)
+    kind = "function" if outermost.kind == "class" else outermost.kind
+    return replace(outermost, docstring=docstring, kind=kind)
+
+
+def pair_row(file: SourceFile, code: bytes, function: Function, text: str) -> PairRow:
+    """The pair of a function and its summary."""
+    return PairRow(
+        id=f"{file.id}:{function.line}",
+        text=text,
+        code=without_docstring(code, function),
+        code_body=hard_positive(code, function),
+        docstring=function.docstring,
+        language=file.language,
+        kind=function.kind,
+        name=function.name,
+        repo=file.repo,
+        path=file.path,
+        license=file.license,
+    )
+
+
+def body_lines(code: bytes, function: Function) -> int:
+    """Lines of the body that hold code: no docstring, no blank lines, no lone brackets."""
+    start, own = function.body.start, function.docstring_span
+    if own is not None and own.start >= start:
+        start = own.end
+    return sum(bool(line.strip(b" \t\r{}();")) for line in code[start : function.body.end].split(b"\n"))
+
+
+def word_overlap(code: bytes, function: Function, text: str) -> Counter[str]:
+    """How many words of signature and body stand in the doc comment and in its summary (appendix A.3)."""
+    docstring, first = _words(function.docstring), _words(text)
+    start, own = function.body.start, function.docstring_span
+    if own is not None and own.start >= start:
+        start = own.end
+    counts: Counter[str] = Counter()
+    for part, (begin, end) in {"signature": function.signature, "body": (start, function.body.end)}.items():
+        words = _WORD.findall(code[begin:end].decode("utf-8", "replace"))
+        counts[f"{part}_words"] += len(words)
+        counts[f"{part}_words_in_docstring"] += sum(word.lower() in docstring for word in words)
+        counts[f"{part}_words_in_summary"] += sum(word.lower() in first for word in words)
+    return counts
+
+
+def _words(text: str) -> set[str]:
+    return {word.lower() for word in _WORD.findall(text)}

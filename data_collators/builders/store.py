@@ -3,55 +3,66 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ..rows import columns
+from .parts import row_schema
 
 STATS = "stats.json"
+_GROUP_BYTES, _SHARD_BYTES = 16_000_000, 400_000_000
 
 
 class ShardWriter:
-    """Writes rows of one split to numbered Parquet shards; `close` gives them their final names."""
+    """Writes rows of one split to numbered Parquet shards; `close` gives them their final names.
 
-    def __init__(self, folder: Path, split: str, row_class: type, rows_per_shard: int = 50_000) -> None:
-        self.folder, self.split, self.rows_per_shard = folder, split, rows_per_shard
-        self._columns = columns(row_class)
-        self._pending: list[Any] = []
+    Rows leave memory in groups of some 16 MB; a shard holds some 400 MB of them, less when compressed.
+    """
+
+    def __init__(self, folder: Path, split: str, row_class: type, *, reason: bool = False) -> None:
+        self.folder, self.split, self.rows = folder, split, 0
+        extra = [pa.field("reason", pa.string())] if reason else []
+        self._schema = pa.schema([*row_schema(row_class), *extra])
+        self._pending: list[pa.Table] = []
+        self._pending_bytes = self._shard_bytes = 0
         self._shards: list[Path] = []
-        self.rows = 0
+        self._writer: pq.ParquetWriter | None = None
 
-    def write(self, rows: list[Any]) -> None:
+    def write(self, table: pa.Table) -> None:
         """Add rows."""
-        self._pending.extend(rows)
-        self.rows += len(rows)
-        while len(self._pending) >= self.rows_per_shard:
-            self._flush(self._pending[: self.rows_per_shard])
-            del self._pending[: self.rows_per_shard]
+        if not table.num_rows:
+            return
+        self.rows += table.num_rows
+        self._pending.append(table.combine_chunks())  # what a filter leaves would hold on to all of its rows
+        self._pending_bytes += table.nbytes
+        if self._pending_bytes >= _GROUP_BYTES:
+            self._flush()
 
-    def _flush(self, rows: list[Any]) -> None:
-        records = [asdict(row) for row in rows]
-        table = pa.table({name: _array([record[name] for record in records]) for name in self._columns})
-        path = self.folder / f"{self.split}-{len(self._shards):05d}.parquet"
-        pq.write_table(table, path, compression="zstd")
-        self._shards.append(path)
+    def _flush(self) -> None:
+        if not self._pending:
+            return
+        if self._writer is None:
+            self._shards.append(self.folder / f"{self.split}-{len(self._shards):05d}.parquet")
+            self._writer = pq.ParquetWriter(self._shards[-1], self._schema, compression="zstd")
+        self._writer.write_table(pa.concat_tables(self._pending).select(self._schema.names))
+        self._shard_bytes += self._pending_bytes
+        self._pending, self._pending_bytes = [], 0
+        if self._shard_bytes >= _SHARD_BYTES:
+            self._close_shard()
+
+    def _close_shard(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
+        self._writer, self._shard_bytes = None, 0
 
     def close(self) -> None:
         """Write what is left and name the shards `split-00000-of-00001.parquet`."""
-        if self._pending:
-            self._flush(self._pending)
-            self._pending = []
+        self._flush()
+        self._close_shard()
         for number, path in enumerate(self._shards):
             path.rename(self.folder / f"{self.split}-{number:05d}-of-{len(self._shards):05d}.parquet")
-
-
-def _array(values: list[Any]) -> pa.Array:
-    is_list = bool(values) and isinstance(values[0], list)
-    return pa.array(values, type=pa.list_(pa.int32()) if is_list else None)
 
 
 def load_split(folder: str | Path, split: str) -> Any:
