@@ -77,52 +77,56 @@ def find_functions(syntax: Syntax, language: str) -> list[Function]:
     return [_function(code, definition, docs, doc_starts) for definition in definitions]
 
 
-def _definitions(syntax: Syntax, table: Language) -> tuple[list[_Definition], dict[str, list[Span]]]:
+def _definitions(syntax: Syntax, table: Language) -> tuple[list[_Definition], dict[str, list[tuple[int, int]]]]:
     """Definitions in source order, and the spans of everything else by capture name."""
     by_place: dict[tuple[int, int], _Definition] = {}
-    others: dict[str, set[Span]] = {name: set() for name in ("container", "scope", "return", "comment", "docstring")}
+    others: dict[str, list[tuple[int, int]]] = {
+        name: [] for name in ("container", "scope", "return", "comment", "docstring")
+    }
     for match in matches(syntax, table, "functions"):
-        kind = next((kind for kind in _KINDS if kind in match), None)
-        if kind is None:
-            for name in others.keys() & match.keys():
-                others[name].update(Span(node.start_byte, node.end_byte) for node in match[name])
+        if "body" not in match:
+            for name, nodes in match.items():
+                if name in others:
+                    others[name] += [(node.start_byte, node.end_byte) for node in nodes]
             continue
+        kind = next(kind for kind in _KINDS if kind in match)
         node, name, body = match[kind][0], match["name"][0], match["body"][0]
-        first = min((node, *match.get("start", ())), key=lambda found: found.start_byte)
-        start, row = first.start_byte, first.start_point.row
+        first = min((node, *match["start"]), key=lambda found: found.start_byte) if "start" in match else node
         place = (name.start_byte, body.start_byte)
-        before = by_place.get(place)
-        if before is None:
+        if place not in by_place:
             # Not the braces of a hash that is the whole body. Go has no node for what is in an interface's braces.
             braces = body.type == "{" or (body.child_count > 1 and body.child(0).type == "{")
-            span = Span(body.start_byte, match["body"][-1].end_byte)
-            by_place[place] = _Definition(kind, name, span, start, node.end_byte, row, braces)
-        else:
-            before.start, before.row = min((before.start, before.row), (start, row))
-            before.end = max(before.end, node.end_byte)
+            span, row = Span(body.start_byte, match["body"][-1].end_byte), first.start_point.row
+            by_place[place] = _Definition(kind, name, span, first.start_byte, node.end_byte, row, braces)
+            continue
+        before = by_place[place]
+        if first.start_byte < before.start:
+            before.start, before.row = first.start_byte, first.start_point.row
+        before.end = max(before.end, node.end_byte)
     definitions = sorted(by_place.values(), key=lambda definition: (definition.start, -definition.end))
-    return definitions, {name: sorted(spans) for name, spans in others.items()}
+    return definitions, {name: sorted(set(spans)) for name, spans in others.items()}
 
 
-def _settle_kinds_and_returns(definitions: list[_Definition], found: dict[str, list[Span]]) -> None:
+def _settle_kinds_and_returns(definitions: list[_Definition], found: dict[str, list[tuple[int, int]]]) -> None:
     """Functions inside classes become methods; return statements go to the innermost function around them."""
-    places: list[tuple[int, int, int, _Definition | str | Span]] = [
-        *((definition.start, -definition.end, 0, definition) for definition in definitions),
-        *((span.start, -span.end, 1, "class") for span in found["container"]),
-        *((span.start, -span.end, 2, "scope") for span in found["scope"]),
-        *((span.start, -span.end, 3, span) for span in found["return"]),
-    ]
+    # (start, -end, rank, index): what begins first and ends last comes first.
+    places = [(start, -end, 1, 0) for start, end in found["container"]]
+    places += [(start, -end, 2, 0) for start, end in found["scope"]]
+    places += [(start, -end, 3, 0) for start, end in found["return"]]
+    places += [(definition.start, -definition.end, 0, index) for index, definition in enumerate(definitions)]
     around: list[tuple[int, _Definition | str]] = []
-    for start, minus_end, _, place in sorted(places, key=lambda place: place[:3]):
+    for start, minus_end, rank, index in sorted(places):
         while around and around[-1][0] <= start:
             around.pop()
         inside = around[-1][1] if around else None
-        if isinstance(place, Span):
-            if isinstance(inside, _Definition) and (not inside.returns or inside.returns[-1].end <= place.start):
-                inside.returns.append(place)
+        if rank == 3:
+            if isinstance(inside, _Definition) and start >= inside.body.start:  # Ruby has it in parameters too
+                if not inside.returns or inside.returns[-1].end <= start:
+                    inside.returns.append(Span(start, -minus_end))
             continue
-        if place == "scope" and isinstance(inside, _Definition) and inside.body.end <= -minus_end:
-            if start < inside.body.start:  # the closure is what the definition binds to its name
+        place: _Definition | str = definitions[index] if rank == 0 else ("class" if rank == 1 else "scope")
+        if rank == 2 and isinstance(inside, _Definition) and start < inside.body.start:
+            if inside.body.end <= -minus_end:  # the closure is what the definition binds to its name
                 continue
         if isinstance(place, _Definition) and place.kind == "function" and _is_class(inside):
             place.kind = "method"
@@ -134,7 +138,7 @@ def _is_class(place: _Definition | str | None) -> bool:
 
 
 def _attach_docs(
-    code: bytes, definitions: list[_Definition], found: dict[str, list[Span]], rule: DocComments | None
+    code: bytes, definitions: list[_Definition], found: dict[str, list[tuple[int, int]]], rule: DocComments | None
 ) -> None:
     """Find every definition's doc comment, and take the braces off its body."""
     comments = _Comments(code, found["comment"])
@@ -144,14 +148,15 @@ def _attach_docs(
         if rule is None:
             first = bisect_left(found["docstring"], (raw_body.start,))
             inside = found["docstring"][first : first + 1]
-            if inside and inside[0].end <= raw_body.end and comments.only_between(raw_body.start, inside[0].start):
-                definition.doc = inside[0]
+            if inside and inside[0][1] <= raw_body.end and comments.only_between(raw_body.start, inside[0][0]):
+                definition.doc = Span(*inside[0])
                 definition.text = string_text(code[slice(*definition.doc)])
             continue
         pieces = comments.above(definition.start, rule) or comments.before_name(definition, rule)
         if pieces:
-            definition.doc = Span(pieces[0].start, pieces[-1].end)
-            definition.text = comment_text([code[slice(*piece)] for piece in pieces])
+            text = comment_text([code[slice(*piece)] for piece in pieces])
+            if text:  # a ruler is no doc comment
+                definition.doc, definition.text = Span(pieces[0].start, pieces[-1].end), text
 
 
 def _body(definition: _Definition, comments: _Comments) -> Span:
@@ -165,9 +170,9 @@ def _body(definition: _Definition, comments: _Comments) -> Span:
 class _Comments:
     """The comments of a text, for questions about what stands next to them."""
 
-    def __init__(self, code: bytes, spans: list[Span]) -> None:
-        self.code, self.spans = code, spans
-        self._ends = [span.end for span in spans]
+    def __init__(self, code: bytes, spans: list[tuple[int, int]]) -> None:
+        self.code = code
+        self._starts, self._ends = [start for start, _ in spans], [end for _, end in spans]
 
     def _last_before(self, offset: int) -> int:
         """Index of the last comment that ends at or before `offset`; -1 if there is none."""
@@ -184,53 +189,50 @@ class _Comments:
         """Start of the comments on lines of their own right above `offset`, none of which begins before `limit`."""
         index = self._last_before(offset)
         while index >= 0:
-            span = self.spans[index]
-            if span.start < limit or not self._blank(span.end, offset) or not own_line(self.code, span.start):
+            start = self._starts[index]
+            if start < limit or not self._blank(self._ends[index], offset) or not own_line(self.code, start):
                 break
-            offset, index = span.start, index - 1
+            offset, index = start, index - 1
         return offset
 
     def above(self, offset: int, rule: DocComments) -> list[Span]:
         """The doc comment that ends right above `offset`, in pieces; [] if there is none."""
         index = self._last_before(offset)
-        if index < 0:
-            return []
-        gap = self.code[self.spans[index].end : offset] if offset - self.spans[index].end < _LONGEST_GAP else b"x"
-        ended = self.code[self.spans[index].end - 1 : self.spans[index].end] == b"\n"  # some grammars take it along
-        if gap.strip() or gap.count(b"\n") + ended > rule.blank_lines + 1:
+        if index < 0 or not self._near(index, offset, rule.blank_lines + 1):
             return []
         return self._block(index, rule)
 
+    def _near(self, index: int, offset: int, newlines: int) -> bool:
+        """Whether a comment ends at most so many line ends, and nothing else, before `offset`."""
+        end = self._ends[index]
+        gap = self.code[end:offset] if offset - end < _LONGEST_GAP else b"x"
+        ended = self.code[end - 1 : end] == b"\n"  # some grammars take the line end along
+        return not gap.strip() and gap.count(b"\n") + ended <= newlines
+
     def before_name(self, definition: _Definition, rule: DocComments) -> list[Span]:
         """A doc comment between annotations and the name."""
-        name = min(definition.name.start_byte, definition.body.start)  # `typedef struct {...} name`
+        name = definition.name.start_byte
         index = self._last_before(name)
-        while index >= 0 and definition.start <= self.spans[index].start and name - definition.start < _LONGEST_GAP:
-            if self.code.startswith(_STRICT, self.spans[index].start) and (found := self._block(index, rule)):
+        while index >= 0 and definition.start <= self._starts[index] and name - definition.start < _LONGEST_GAP:
+            if self.code.startswith(_STRICT, self._starts[index]) and (found := self._block(index, rule)):
                 return found
             index -= 1
         return []
 
     def _block(self, index: int, rule: DocComments) -> list[Span]:
         """The doc comment whose last piece has this index."""
-        span = self.spans[index]
-        if not own_line(self.code, span.start) or not self.code.startswith(rule.openings, span.start):
+        code, starts, start = self.code, self._starts, self._starts[index]
+        if not code.startswith(rule.openings, start) or not own_line(code, start):
             return []
-        if not self.code.startswith(rule.lines, span.start):
-            return [span]
-        pieces = [span]
-        while index > 0:
-            index, before = index - 1, self.spans[index - 1]
-            gap = self.code[before.end : span.start] if span.start - before.end < _LONGEST_GAP else b"x"
-            ended = self.code[before.end - 1 : before.end] == b"\n"
-            if gap.strip() or gap.count(b"\n") + ended > 1 or not own_line(self.code, before.start):
+        pieces = [Span(start, self._ends[index])]
+        if not code.startswith(rule.lines, start):
+            return pieces
+        while index > 0 and self._near(index - 1, start, 1):
+            index, start = index - 1, starts[index - 1]
+            is_line = code.startswith(rule.openings, start) and code.startswith(rule.lines, start)
+            if not is_line or not own_line(code, start):
                 break
-            if not (
-                self.code.startswith(rule.openings, before.start) and self.code.startswith(rule.lines, before.start)
-            ):
-                break
-            pieces.append(before)
-            span = before
+            pieces.append(Span(start, self._ends[index]))
         return pieces[::-1]
 
 

@@ -5,17 +5,14 @@ from __future__ import annotations
 import ast
 import inspect
 import re
-import textwrap
 import warnings
 from collections.abc import Sequence
 
-_BLOCK_OPEN = re.compile(r"\A/\*+!?<?(?!/)")
-_BLOCK_CLOSE = re.compile(r"\s*\**\*/\s*\Z")
-_STAR = re.compile(r"(?m)^[ \t]*\*+(?!/)[ \t]?")
-_LINE_OPEN = re.compile(r"\A[ \t]*(?:///+|//!<?|//|#+)[ ]?")
+_BLOCK_OPEN = re.compile(r"/\*+!?<?")
+_LINE_OPEN = re.compile(r"[ \t]*(?:///+|//!<?|//|#+)[ ]?")
 # Orders to Go's tools, which stand in or below doc comments.
 _DIRECTIVE = re.compile(r"//(?:go:|lint:|nolint\b|revive:|export |sys(?:nb)? )")
-_RULER = re.compile(r"(?m)^[\s*/#=\-_~+.]{4,}$")
+_RULER = "*/#=-_~+. \t"
 _RUBY_BLOCK = re.compile(r"\A=begin[^\n]*\n|\n=end[^\n]*\Z")
 
 
@@ -24,19 +21,36 @@ def comment_text(pieces: Sequence[bytes]) -> str:
 
     Rows of signs that only decorate are removed; bytes that are not UTF-8 are replaced.
     """
-    texts = [piece.decode("utf-8", "replace").replace("\r\n", "\n") for piece in pieces]
-    if texts[0].startswith("=begin"):
-        text = _RUBY_BLOCK.sub("", texts[0].rstrip())
-    elif texts[0].startswith("/*"):
-        text = _STAR.sub("", _BLOCK_CLOSE.sub("", _BLOCK_OPEN.sub("", texts[0])))
+    first = pieces[0].decode("utf-8", "replace")
+    if first.startswith("/*"):
+        inner = first[_BLOCK_OPEN.match(first).end() :].rstrip("*/ \t\r\n")
+        lines = [_without_star(line) for line in inner.split("\n")]
+    elif first.startswith("=begin"):
+        lines = _RUBY_BLOCK.sub("", first.rstrip()).split("\n")
     else:
-        text = "\n".join(_LINE_OPEN.sub("", line) for line in texts if not _DIRECTIVE.match(line))
-    first, _, rest = _RULER.sub("", text).partition("\n")
-    return f"{first.strip()}\n{textwrap.dedent(rest)}".strip() if first.strip() else textwrap.dedent(rest).strip()
+        texts = [first, *(piece.decode("utf-8", "replace") for piece in pieces[1:])]
+        lines = [line[_LINE_OPEN.match(line).end() :] for line in texts if not _DIRECTIVE.match(line)]
+    lines = ["" if not line.strip(_RULER) and len(line) > 3 else line.rstrip() for line in lines]
+    return "\n".join(_without_indent(lines)).strip()
+
+
+def _without_star(line: str) -> str:
+    """A line of a block comment without the star in front of it."""
+    inner = line.lstrip(" \t")
+    return inner.lstrip("*").removeprefix(" ") if inner.startswith("*") else line
+
+
+def _without_indent(lines: list[str]) -> list[str]:
+    """The lines without the indentation that all but the first have in common."""
+    rest = [line for line in lines[1:] if line]
+    indent = min((len(line) - len(line.lstrip()) for line in rest), default=0)
+    return [lines[0].lstrip(), *(line[indent:] for line in lines[1:])] if lines else []
 
 
 def string_text(literal: bytes) -> str:
     """Text of a Python docstring, its indentation taken off; "" if the literal is broken or no plain string."""
+    if len(literal) > 6 and literal[:3] == literal[-3:] == b'"""' and b"\\" not in literal:
+        return inspect.cleandoc(literal[3:-3].decode("utf-8", "replace"))
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of escapes such as "\\d", which newer Pythons warn about

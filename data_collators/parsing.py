@@ -20,7 +20,9 @@ from .languages import QUERIES, Language, language_table
 PARSE_SECONDS = 10.0
 # Queries take quadratic time in the children of one error node; wider ones are searched child by child.
 _WIDE = 1000
-_READ = 1 << 10  # a predicate of a query reads this much for every node that it looks at
+_READ = 2**16
+# Shorter texts are parsed at once: looking at the clock slows the parser down, and they take seconds at worst.
+_SMALL = 100_000
 
 
 class Span(NamedTuple):
@@ -120,6 +122,8 @@ def _query(grammar: str, language: str, kind: str) -> Query:
 
 def _parse(code: bytes, grammar: str, deadline: float, seconds: float) -> Syntax:
     parser = _parser(grammar)
+    if len(code) < _SMALL:
+        return Syntax(code, parser.parse(code), grammar)
     try:
         tree = parser.parse(
             lambda offset, _: code[offset : offset + _READ],

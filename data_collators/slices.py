@@ -9,6 +9,7 @@ from .parsing import Span
 
 # A longer run of blanks in front of code is no indentation; the bound keeps one endless line from costing its square.
 _LONGEST_INDENT = 1024
+_BLANK_LINES = re.compile(r"(?:[ \t\r\f\v]*\n)*")
 _BLANK = re.compile(rb"[ \t\f\v\r]*")
 
 
@@ -52,10 +53,8 @@ def cut(code: bytes, keep: Span, drop: Iterable[Span]) -> str:
 
 def dedent(text: str) -> str:
     """Take the first line's indentation off every line that has it, and blanks off the end."""
-    text = text.lstrip("\r\n")
-    lines = text.split("\n", 1)
-    if not lines[0].strip() and len(lines) > 1:
-        return dedent(lines[1])
-    indent = re.match(r"[ \t]*", text).group()
-    stripped = re.sub(rf"^{re.escape(indent)}", "", text, flags=re.MULTILINE) if indent else text
-    return stripped.strip("\n").rstrip()
+    blank = _BLANK_LINES.match(text).end()
+    text = text[blank:]
+    indent = text[: len(text) - len(text.lstrip(" \t"))]
+    stripped = text[len(indent) :].replace("\n" + indent, "\n") if indent else text
+    return stripped.rstrip()

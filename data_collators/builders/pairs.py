@@ -15,6 +15,8 @@ from .summaries import drop_reason, summary
 
 KINDS = ("function", "method", "class")
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
+# The first sign of a line that is no bracket.
+_CODE_LINE = re.compile(rb"(?m)^[ \t\r\f{}();]*[^\s{}();]")
 # Share of pairs whose overlap of words between code and doc comment is counted.
 _MEASURED = 0.125
 
@@ -135,7 +137,7 @@ def body_lines(code: bytes, function: Function) -> int:
     start, own = function.body.start, function.docstring_span
     if own is not None and own.start >= start:
         start = own.end
-    return sum(bool(line.strip(b" \t\r{}();")) for line in code[start : function.body.end].split(b"\n"))
+    return len(_CODE_LINE.findall(code[start : function.body.end]))
 
 
 def word_overlap(code: bytes, function: Function, text: str) -> Counter[str]:

@@ -40,6 +40,10 @@ _BLOCK_TAG = re.compile(
     r"|(?:Args|Arguments|Parameters|Returns?|Yields|Raises|Throws|Examples?|Notes?|See [Aa]lso|Usage|Since|Params"
     r"|Attributes|Options|Inputs?|Outputs?)\s*:?\s*$).*"
 )
+_BLANK_LINE = re.compile(r"\n[ \t]*\n\s*")
+# A doc comment may begin with paragraphs of tags alone; so many are looked at.
+_PARAGRAPHS = 4
+_MARKUP = frozenset("`[+<")
 _UNDERLINE = re.compile(r"(?m)^\s*[-=~^*]{3,}\s*$")
 _SENTENCE_END = re.compile(
     r"(?<=[.!?])(?<!\be\.g\.)(?<!\bi\.e\.)(?<!\betc\.)(?<!\bvs\.)(?<!\bcf\.)\s+(?=[A-Z(\"'`\[{<])"
@@ -67,24 +71,46 @@ _OTHERS = ("de", "fr", "es", "pt", "it", "nl", "pl", "tr", "id", "vi", "sv", "ru
 def summary(docstring: str) -> str:
     """First sentence of a doc comment, without URLs, HTML, doc tags and roles; "" if nothing remains."""
     text = docstring
-    if "<" in text:
+    if "<summary>" in text:
         found = _XML_SUMMARY.search(text)
-        text = _XML_REFERENCE.sub(_last_name, found.group(1) if found else text)
-        text = _HTML.sub("", _PARAGRAPH.sub("\n\n", _CODE_BLOCK.sub("\n\n", text)))
+        text = found.group(1) if found else text
+    if "<" in text or "```" in text:
+        text = _HTML.sub("", _PARAGRAPH.sub("\n\n", _CODE_BLOCK.sub("\n\n", _XML_REFERENCE.sub(_last_name, text))))
+    for paragraph in _paragraphs(text):
+        sentence = _sentence(paragraph)
+        if sentence is None:
+            return ""
+        if sentence:
+            return sentence
+    return ""
+
+
+def _paragraphs(text: str) -> list[str]:
+    return _BLANK_LINE.split(text.strip(), maxsplit=_PARAGRAPHS)[:_PARAGRAPHS]
+
+
+def _sentence(text: str) -> str | None:
+    """First sentence of a paragraph; "" if it holds none, None if the prose is over."""
     if "&" in text:
         for entity, sign in _ENTITY.items():
             text = text.replace(entity, sign)
-    text = _INLINE_TAG.sub(_link_text, _INHERITED.sub("", text)) if "@" in text or ":" in text else text
-    text = _URL.sub("", text) if "://" in text or "www." in text else text
-    while opening := _OPENING_TAG.match(text):
-        text = text[opening.end() :]
+    over = False
+    if "@" in text or ":" in text or "\\" in text:
+        text = _INLINE_TAG.sub(_link_text, _INHERITED.sub("", text))
+        while opening := _OPENING_TAG.match(text):
+            text = text[opening.end() :]
+    if "://" in text or "www." in text:
+        text = _URL.sub("", text)
     tag = _BLOCK_TAG.search(text)
-    text = _UNDERLINE.sub("", text[: tag.start()] if tag else text).strip()
-    paragraph = " ".join(re.split(r"\n[ \t]*\n", text, maxsplit=1)[0].split())
-    sentence = _SENTENCE_END.split(paragraph, maxsplit=1)[0]
-    for pattern in (_ROLE, _RDOC_LINK, _MARKDOWN_LINK, _RDOC_CODE):
-        sentence = pattern.sub(_first_group, sentence)
-    return fix_unicode(sentence.strip(" \t-*/#:="))
+    if tag:
+        text, over = text[: tag.start()], True
+    words = " ".join(_UNDERLINE.sub("", text).split())
+    sentence = _SENTENCE_END.split(words, maxsplit=1)[0]
+    if not _MARKUP.isdisjoint(sentence):
+        for pattern in (_ROLE, _RDOC_LINK, _MARKDOWN_LINK, _RDOC_CODE):
+            sentence = pattern.sub(_first_group, sentence)
+    sentence = fix_unicode(sentence.strip(" \t-*/#:="))
+    return sentence or (None if over else "")
 
 
 def _first_group(found: re.Match[str]) -> str:
@@ -114,10 +140,10 @@ def drop_reason(text: str, min_words: int, max_words: int) -> str:
         return "points_elsewhere"
     if _LICENSE.search(text):
         return "licence"
-    letters = sum(map(str.isalpha, text))
-    if not letters:
+    other = len(_WORD.sub("", text))
+    if other == len(text):
         return "summary_without_letters"
-    if letters + text.count(" ") < 0.6 * len(text):
+    if other - text.count(" ") > 0.4 * len(text):
         return "not_prose"
     return "" if is_english(text) else "not_english"
 
@@ -144,11 +170,13 @@ def _ftfy_config() -> Any:
 
 def is_english(text: str) -> bool:
     """Whether a sentence is English, as far as one can tell from so little; py3langid decides where words do not."""
-    letters = [char for char in text if char.isalpha()]
-    if sum(char > "\u024f" for char in letters) > 0.3 * len(letters):
-        return False
-    if text.isascii() and any(word.lower() in _ENGLISH for word in _WORD.findall(text)):
-        return True
+    if text.isascii():
+        if not _ENGLISH.isdisjoint(_WORD.findall(text.lower())):
+            return True
+    else:
+        letters = [char for char in text if char.isalpha()]
+        if sum(char > "\u024f" for char in letters) > 0.3 * len(letters):
+            return False
     shares = dict(_identifier().rank(text))
     english, other = float(shares.pop("en")), float(max(shares.values()))
     return not (other > 0.4 and other > 3 * english)

@@ -18,6 +18,8 @@
   right: [(arrow_function) (function_expression) (generator_function)])
 (assignment_expression left: (member_expression property: (_) @function)
   right: [(arrow_function) (function_expression) (generator_function)])
+(assignment_expression left: [(identifier) @function (member_expression property: (_) @function)]
+  right: (assignment_expression right: [(arrow_function) (function_expression) (generator_function)]))
 (pair key: (property_identifier) @function
   value: [(arrow_function) (function_expression) (generator_function)])
 (field_definition property: [(property_identifier) (private_property_identifier)] @function
@@ -34,14 +36,29 @@
 (formal_parameters [
   (identifier) @argument
   (rest_pattern (identifier) @argument)
-  (assignment_pattern left: (identifier) @argument)
   (object_pattern [
     (shorthand_property_identifier_pattern) @argument
     (object_assignment_pattern left: (shorthand_property_identifier_pattern) @argument)
     (rest_pattern (identifier) @argument)
     (pair_pattern value: [
       (identifier) @argument
-      (assignment_pattern left: (identifier) @argument)
+      (assignment_pattern left: [
+        (identifier) @argument
+        (object_pattern [
+          (shorthand_property_identifier_pattern) @argument
+          (object_assignment_pattern left: (shorthand_property_identifier_pattern) @argument)
+          (rest_pattern (identifier) @argument)
+          (pair_pattern value: [
+            (identifier) @argument
+            (assignment_pattern left: (identifier) @argument)
+          ])
+        ])
+        (array_pattern [
+          (identifier) @argument
+          (rest_pattern (identifier) @argument)
+          (assignment_pattern left: (identifier) @argument)
+        ])
+      ])
       (object_pattern [
         (shorthand_property_identifier_pattern) @argument
         (object_assignment_pattern left: (shorthand_property_identifier_pattern) @argument)
@@ -78,19 +95,64 @@
     ])
   ])
   (assignment_pattern left: [
+    (identifier) @argument
     (object_pattern [
       (shorthand_property_identifier_pattern) @argument
       (object_assignment_pattern left: (shorthand_property_identifier_pattern) @argument)
       (rest_pattern (identifier) @argument)
       (pair_pattern value: [
         (identifier) @argument
-        (assignment_pattern left: (identifier) @argument)
+        (assignment_pattern left: [
+          (identifier) @argument
+          (object_pattern [
+            (shorthand_property_identifier_pattern) @argument
+            (object_assignment_pattern left: (shorthand_property_identifier_pattern) @argument)
+            (rest_pattern (identifier) @argument)
+            (pair_pattern value: [
+              (identifier) @argument
+              (assignment_pattern left: (identifier) @argument)
+            ])
+          ])
+          (array_pattern [
+            (identifier) @argument
+            (rest_pattern (identifier) @argument)
+            (assignment_pattern left: (identifier) @argument)
+          ])
+        ])
+        (object_pattern [
+          (shorthand_property_identifier_pattern) @argument
+          (object_assignment_pattern left: (shorthand_property_identifier_pattern) @argument)
+          (rest_pattern (identifier) @argument)
+          (pair_pattern value: [
+            (identifier) @argument
+            (assignment_pattern left: (identifier) @argument)
+          ])
+        ])
+        (array_pattern [
+          (identifier) @argument
+          (rest_pattern (identifier) @argument)
+          (assignment_pattern left: (identifier) @argument)
+        ])
       ])
     ])
     (array_pattern [
       (identifier) @argument
       (rest_pattern (identifier) @argument)
       (assignment_pattern left: (identifier) @argument)
+      (object_pattern [
+        (shorthand_property_identifier_pattern) @argument
+        (object_assignment_pattern left: (shorthand_property_identifier_pattern) @argument)
+        (rest_pattern (identifier) @argument)
+        (pair_pattern value: [
+          (identifier) @argument
+          (assignment_pattern left: (identifier) @argument)
+        ])
+      ])
+      (array_pattern [
+        (identifier) @argument
+        (rest_pattern (identifier) @argument)
+        (assignment_pattern left: (identifier) @argument)
+      ])
     ])
   ])
 ])

@@ -5,8 +5,7 @@
 (decorated_definition
   definition: (class_definition name: (identifier) @name body: (block) @body)) @class
 
-(function_definition body: (block . (comment)* . (expression_statement . (string) .) @docstring))
-(class_definition body: (block . (comment)* . (expression_statement . (string) .) @docstring))
+(block . (comment)* . (expression_statement . (string) .) @docstring)
 
 (lambda) @scope
 (return_statement) @return

@@ -99,6 +99,8 @@
 (expression_statement (assignment_expression right: (assignment_expression
   left: [(identifier) @name (member_expression property: (_) @name)]
   right: [(function_expression !name body: (_) @body) (arrow_function body: (_) @body)]))) @function
+(expression_statement (assignment_expression right: (assignment_expression
+  right: (function_expression name: (_) @name body: (_) @body)))) @function
 (variable_declaration . (variable_declarator name: (identifier) @name value: (assignment_expression
   right: [(function_expression !name body: (_) @body) (arrow_function body: (_) @body)])) .) @function
 (lexical_declaration . (variable_declarator name: (identifier) @name value: (assignment_expression

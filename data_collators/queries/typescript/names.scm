@@ -19,6 +19,8 @@
   right: [(arrow_function) (function_expression) (generator_function)])
 (assignment_expression left: (member_expression property: (_) @function)
   right: [(arrow_function) (function_expression) (generator_function)])
+(assignment_expression left: [(identifier) @function (member_expression property: (_) @function)]
+  right: (assignment_expression right: [(arrow_function) (function_expression) (generator_function)]))
 (pair key: (property_identifier) @function
   value: [(arrow_function) (function_expression) (generator_function)])
 (public_field_definition name: [(property_identifier) (private_property_identifier)] @function
@@ -37,7 +39,7 @@
 (function_signature name: (identifier) @function)
 (method_signature name: (property_identifier) @function)
 (abstract_method_signature name: (property_identifier) @function)
-(tuple_type (_ name: (identifier) @attribute))
+(tuple_type (_ name: [(identifier) @attribute (rest_pattern (identifier) @attribute)]))
 
 (arrow_function parameter: (identifier) @argument)
 (formal_parameters (_ pattern: [
@@ -49,7 +51,23 @@
     (rest_pattern (identifier) @argument)
     (pair_pattern value: [
       (identifier) @argument
-      (assignment_pattern left: (identifier) @argument)
+      (assignment_pattern left: [
+        (identifier) @argument
+        (object_pattern [
+          (shorthand_property_identifier_pattern) @argument
+          (object_assignment_pattern left: (shorthand_property_identifier_pattern) @argument)
+          (rest_pattern (identifier) @argument)
+          (pair_pattern value: [
+            (identifier) @argument
+            (assignment_pattern left: (identifier) @argument)
+          ])
+        ])
+        (array_pattern [
+          (identifier) @argument
+          (rest_pattern (identifier) @argument)
+          (assignment_pattern left: (identifier) @argument)
+        ])
+      ])
       (object_pattern [
         (shorthand_property_identifier_pattern) @argument
         (object_assignment_pattern left: (shorthand_property_identifier_pattern) @argument)
@@ -149,6 +167,6 @@
 ; JSX, without the names of its nodes, which one of the two grammars does not have: attributes of elements are like
 ; keyword arguments of calls; the elements of HTML are no names of the document.
 (_ . "<" (_ . (property_identifier) @keep))
-(_ . "<" (_ . (_ . (identifier) @keep ":" (identifier) @keep .)))
+(_ . (identifier) @keep . ":" . (identifier) @keep .)
 (_ . "<" . (identifier) @keep (#match? @keep "^[a-z]"))
 (_ (identifier) @keep . ">" . (#match? @keep "^[a-z]"))
