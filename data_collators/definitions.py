@@ -211,7 +211,7 @@ class _Comments:
 
     def before_name(self, definition: _Definition, rule: DocComments) -> list[Span]:
         """A doc comment between annotations and the name."""
-        name = definition.name.start_byte
+        name = min(definition.name.start_byte, definition.body.start)  # `typedef struct {...} name`
         index = self._last_before(name)
         while index >= 0 and definition.start <= self._starts[index] and name - definition.start < _LONGEST_GAP:
             if self.code.startswith(_STRICT, self._starts[index]) and (found := self._block(index, rule)):

@@ -10,8 +10,11 @@ from collections.abc import Sequence
 
 _BLOCK_OPEN = re.compile(r"/\*+!?<?")
 _LINE_OPEN = re.compile(r"[ \t]*(?:///+|//!<?|//|#+)[ ]?")
-# Orders to Go's tools, which stand in or below doc comments.
-_DIRECTIVE = re.compile(r"//(?:go:|lint:|nolint\b|revive:|export |sys(?:nb)? )")
+# Orders to tools, which stand in, above or below doc comments: Go's, Ruby's.
+_DIRECTIVE = re.compile(
+    r"//(?:go:|lint:|nolint\b|revive:|export |sys(?:nb)? )"
+    r"|#\s*(?:rubocop:|frozen_string_literal:|encoding:|-\*-|:(?:nocov|stopdoc|startdoc):)"
+)
 _RULER = "*/#=-_~+. \t"
 _RUBY_BLOCK = re.compile(r"\A=begin[^\n]*\n|\n=end[^\n]*\Z")
 

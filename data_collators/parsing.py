@@ -20,7 +20,8 @@ from .languages import QUERIES, Language, language_table
 PARSE_SECONDS = 10.0
 # Queries take quadratic time in the children of one error node; wider ones are searched child by child.
 _WIDE = 1000
-_READ = 2**16
+# A predicate of a query reads this much for every node that it looks at.
+_READ = 2**10
 # Shorter texts are parsed at once: looking at the clock slows the parser down, and they take seconds at worst.
 _SMALL = 100_000
 

@@ -67,7 +67,7 @@ def test_pairs_hold_no_docstring_and_load_dataset_reads_them(options, tmp_path):
         assert row["text"] and row["docstring"] not in row["code"]
         assert row["name"] in row["code"] and not row["code_body"].startswith("def " + row["name"])
         assert len(row["text"].split()) >= 3
-    assert load_stats(tmp_path / "out") == stats
+    assert {**load_stats(tmp_path / "out"), "seconds": 0} == {**stats, "seconds": 0}
     assert sum(stats["dropped"].values()) > 0
 
 
@@ -107,7 +107,7 @@ def test_text_filters_name_their_reason(text, reason):
     assert drop_reason(text, 3, 256) == reason
 
 
-def test_pair_filters_count_what_they_drop():
+def test_pair_filters_count_what_they_drop(tmp_path):
     function = 'def f{n}(a):\n    """{doc}"""\n    b = a + {n}\n    return b\n'
     text = "".join(function.format(n=n, doc="Add a number to it.") for n in range(8))
     text += function.format(n=0, doc="Add a number to it.")  # the first one again
@@ -116,14 +116,20 @@ def test_pair_filters_count_what_they_drop():
         + 'def h(a):\n    """Return a as it is."""\n    return a\n'
         + "class C:\n    x = 1\n"
     )
-    rows, dropped = PairExtractor()(SourceFile("id", text, "python", "r", "p.py"))
-    assert [row.name for row in rows] == ["f0", "f1", "f2", "f3", "f4"]
-    assert dropped == {
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code" / "p.py").write_text(text)
+    stats = build_pairs(SourceOptions((str(tmp_path / "code"),), test_share=0), tmp_path / "out")
+    assert load_split(tmp_path / "out", "train")["name"][:] == ["f0", "f1", "f2", "f3", "f4"]
+    assert stats["dropped"] == {
         "repeated_summary": 3,
         "duplicate_code": 1,
         "no_docstring": 1,
         "body_too_short": 1,
         "other_kind": 1,
+    }
+    assert stats["per_language"]["python"]["counts"] == {
+        **{"bytes": len(text), "files": 1, "rows": 5, "functions": 11, "documented": 10},
+        **{key: value for key, value in stats["per_language"]["python"]["counts"].items() if "words" in key},
     }
 
 
@@ -178,7 +184,7 @@ def test_odd_names_docstrings_and_nested_docstrings(tmp_path):
     report = FileReport()
     (file,) = iter_sources(SourceOptions(source=(str(folder),)), report)
     assert report.dropped == {"not a regular file": 1, "file name is not UTF-8": 1}
-    rows, _ = PairExtractor()(file)
+    rows = PairExtractor()(file).rows
     assert [row.name for row in rows] == ["g"]
     assert "Inner words" not in rows[0].code + rows[0].code_body
 
@@ -196,7 +202,7 @@ def test_sources_that_cannot_be_used(tmp_path):
     with pytest.raises(ValueError, match="unknown language 'pyhton'. Did you mean 'python'"):
         SourceOptions(source=(str(tmp_path),), languages=("pyhton",))
     with pytest.raises(ValueError, match=r"no usable python file in .*: 0 found, all left out. Expected suffixes: .py"):
-        list(iter_sources(SourceOptions(source=(str(tmp_path),))))
+        list(iter_sources(SourceOptions(source=(str(tmp_path),), languages=("python",))))
     with pytest.raises(ValueError, match=r"test_share must lie in \[0, 1\), got 1"):
         SourceOptions(source=(str(tmp_path),), test_share=1)
 

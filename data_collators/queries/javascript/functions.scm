@@ -18,8 +18,10 @@
 (lexical_declaration . (variable_declarator value: (class name: (_) @name body: (_) @body)) .) @class
 (export_statement declaration: (lexical_declaration . (variable_declarator
   value: (function_expression name: (_) @name body: (_) @body)) .)) @function
-(expression_statement (assignment_expression
-  right: (function_expression name: (_) @name body: (_) @body))) @function
+(expression_statement (assignment_expression right: [
+  (function_expression name: (_) @name body: (_) @body)
+  (assignment_expression right: (function_expression name: (_) @name body: (_) @body))
+])) @function
 (expression_statement (assignment_expression right: (class name: (_) @name body: (_) @body))) @class
 
 ; Expressions without, by the name that they are bound to.
@@ -52,12 +54,8 @@
   (arrow_function body: (_) @body)
   (generator_function !name body: (_) @body)
 ]) .)) @function
-(expression_statement (assignment_expression left: (identifier) @name right: [
-  (function_expression !name body: (_) @body)
-  (arrow_function body: (_) @body)
-  (generator_function !name body: (_) @body)
-])) @function
-(expression_statement (assignment_expression left: (member_expression property: (_) @name) right: [
+(expression_statement (assignment_expression
+  left: [(identifier) @name (member_expression property: (_) @name)] right: [
   (function_expression !name body: (_) @body)
   (arrow_function body: (_) @body)
   (generator_function !name body: (_) @body)
@@ -73,8 +71,6 @@
 (expression_statement (assignment_expression right: (assignment_expression
   left: [(identifier) @name (member_expression property: (_) @name)]
   right: [(function_expression !name body: (_) @body) (arrow_function body: (_) @body)]))) @function
-(expression_statement (assignment_expression right: (assignment_expression
-  right: (function_expression name: (_) @name body: (_) @body)))) @function
 (variable_declaration . (variable_declarator name: (identifier) @name value: (assignment_expression
   right: [(function_expression !name body: (_) @body) (arrow_function body: (_) @body)])) .) @function
 (lexical_declaration . (variable_declarator name: (identifier) @name value: (assignment_expression
