@@ -49,6 +49,7 @@ COMMANDS = {
     ("data", "tokenizer"): ("data_collators.builders.cli:tokenizer", "train a tokenizer on source code"),
     ("data", "stage1"): ("hub_cards.data:stage1", "tokenize source code with its identifiers"),
     ("data", "pairs"): ("hub_cards.data:pairs", "extract text-code pairs"),
+    ("data", "report"): ("hub_cards.data_report:main", "tables and plots of data sets"),
     ("data", "inspect"): ("data_collators.builders.cli:inspect", "show random pairs of a data set"),
     ("train", "mlm"): ("trainers.mlm:main", "stage 1: masked language modelling and deobfuscation"),
     ("train", "contrastive"): ("trainers.contrastive:main", "stage 2: bimodal contrastive learning"),

@@ -21,12 +21,7 @@ def new_folder(path: str | Path, marker: str, overwrite: bool = False) -> Iterat
     Raises:
         FileExistsError: `path` exists and may not be replaced.
     """
-    path = Path(path).resolve()  # a link to a folder on another disk stays a link
-    if path.exists() and not (path.is_dir() and not any(path.iterdir())):
-        if not (path / marker).is_file():
-            raise FileExistsError(f"output {str(path)!r} holds something else (no {marker}). Name another folder.")
-        if not overwrite:
-            raise FileExistsError(f"output {str(path)!r} exists already. Name another folder or add --overwrite.")
+    path = check_output_folder(path, marker, overwrite)
     partial, before = (path.parent / f".{path.name}.{state}" for state in ("partial", "before"))
     for leftover in (partial, before):
         shutil.rmtree(leftover, ignore_errors=True)
@@ -40,6 +35,21 @@ def new_folder(path: str | Path, marker: str, overwrite: bool = False) -> Iterat
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
+
+
+def check_output_folder(path: str | Path, marker: str, overwrite: bool = False) -> Path:
+    """Refuse, before any work, a folder that `new_folder` would refuse; returns its absolute name.
+
+    Raises:
+        FileExistsError: `path` exists and may not be replaced.
+    """
+    path = Path(path).resolve()  # a link to a folder on another disk stays a link
+    if path.exists() and not (path.is_dir() and not any(path.iterdir())):
+        if not (path / marker).is_file():
+            raise FileExistsError(f"output {str(path)!r} holds something else (no {marker}). Name another folder.")
+        if not overwrite:
+            raise FileExistsError(f"output {str(path)!r} exists already. Name another folder or add --overwrite.")
+    return path
 
 
 @contextmanager

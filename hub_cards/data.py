@@ -82,6 +82,8 @@ def stage1(argv: list[str]) -> int:
     return _with_card(cli.stage1, argv)
 
 
-def _with_card(build: Callable[[list[str]], Path], argv: list[str]) -> int:
-    write_dataset_card(build(argv))
+def _with_card(build: Callable[[list[str]], Path | None], argv: list[str]) -> int:
+    folder = build(argv)
+    if folder is not None:  # jobs that were submitted have made nothing yet
+        write_dataset_card(folder)
     return 0

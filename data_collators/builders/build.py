@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm.auto import tqdm
 
-from ..files import new_folder, write_json
+from ..files import check_output_folder, new_folder, write_json
 from ..rows import PairRow, Stage1Row
 from ..tokenization import train_tokenizer
 from . import dedup
@@ -205,28 +205,57 @@ def build_tokenizer(
 
 def carry_out(plan: Plan, output: str | Path) -> dict[str, Any]:
     """Build a planned data set into `output`; returns what stats.json holds."""
-    started = time.monotonic()
-    with parts_folder(plan, output) as parts, new_folder(output, STATS, plan.build.overwrite) as folder:
+    started = time.time()
+    check_output_folder(output, STATS, plan.build.overwrite)
+    with parts_folder(plan, output) as parts:
         report = FileReport()
         work = list(stems(iter_chunks(plan.sources, report), parts))
-        with _Progress(plan.kind, sum(chunk.size for chunk, _ in work)) as progress:
+        with Progress(plan.kind, sum(chunk.size for chunk, _ in work)) as progress:
             for chunk, summary in make_parts(plan.maker, work, plan.build.num_proc):
-                _add(report, summary)
+                add_summary(report, summary)
                 progress.advance(chunk.size or summary["bytes"], report.kept)
-        check_any(plan.sources, report)
-        stats = finish(plan, [stem for _, stem in work], folder, report)
-        write_json(folder / STATS, {**stats, "seconds": round(time.monotonic() - started, 1)})
+        return put_together(plan, [stem for _, stem in work], output, report, started)
+
+
+def put_together(
+    plan: Plan, parts: Iterable[Path], output: str | Path, report: FileReport, started: float
+) -> dict[str, Any]:
+    """Put all parts together into `output`, which appears whole or not at all; returns what stats.json holds.
+
+    Args:
+        plan: What was planned.
+        parts: The parts, in order.
+        output: Folder to write.
+        report: What became of the files, over all parts.
+        started: When work began, in seconds since the epoch.
+
+    Raises:
+        ValueError: No file was used, or no row passes the filters.
+        FileExistsError: `output` exists and may not be replaced.
+    """
+    check_any(plan.sources, report)
+    with new_folder(output, STATS, plan.build.overwrite) as folder:
+        stats = finish(plan, parts, folder, report)
+        write_json(folder / STATS, {**stats, "seconds": round(time.time() - started, 1)})
     for line in report.lines():
         print(f"  {line}", file=sys.stderr)  # noqa: T201 - people watch this
     return stats
 
 
-@contextmanager
-def parts_folder(plan: Plan, output: str | Path) -> Iterator[Path]:
-    """The hidden folder of a plan's parts; it stays after a kill or a full disk, for the same command started again."""
+def parts_path(plan: Plan, output: str | Path) -> Path:
+    """The hidden folder, beside the output, of a plan's parts."""
     output = Path(output).resolve()
-    parts = output.parent / f".{output.name}.parts-{plan.digest()}"
-    for old in output.parent.glob(f".{output.name}.parts-*"):
+    return output.parent / f".{output.name}.parts-{plan.digest()}"
+
+
+@contextmanager
+def parts_folder(plan: Plan, output: str | Path, *, keep: bool = False) -> Iterator[Path]:
+    """The folder of a plan's parts; it stays after a kill or a full disk, for the same command started again.
+
+    Those of other plans for the same output are removed. With `keep` it also stays when the block ends well.
+    """
+    parts = parts_path(plan, output)
+    for old in parts.parent.glob(f"{parts.name.rpartition('-')[0]}-*"):
         if old != parts:
             shutil.rmtree(old, ignore_errors=True)
     parts.mkdir(parents=True, exist_ok=True)
@@ -236,7 +265,8 @@ def parts_folder(plan: Plan, output: str | Path) -> Iterator[Path]:
         if isinstance(error, ValueError) or not any(parts.iterdir()):  # nothing that another run could use
             shutil.rmtree(parts, ignore_errors=True)
         raise
-    shutil.rmtree(parts, ignore_errors=True)
+    if not keep:
+        shutil.rmtree(parts, ignore_errors=True)
 
 
 def make_parts(
@@ -286,7 +316,8 @@ def _done(pending: dict[Any, Chunk]) -> Iterator[tuple[Chunk, dict[str, Any]]]:
         yield pending.pop(future), future.result()
 
 
-def _add(report: FileReport, summary: dict[str, Any]) -> None:
+def add_summary(report: FileReport, summary: dict[str, Any]) -> None:
+    """Add the summary of a part to the report."""
     report.kept += summary["files"]
     report.bytes += summary["bytes"]
     report.dropped.update(summary["dropped"])
@@ -341,7 +372,7 @@ def _reasons(dropped: Counter[str]) -> str:
     return ", ".join(f"{count} {reason}" for reason, count in dropped.most_common()) or "they hold none"
 
 
-class _Progress:
+class Progress:
     """A bar with MB/s and files/s on a terminal; a line every half minute elsewhere."""
 
     def __init__(self, label: str, size: int) -> None:
@@ -353,7 +384,7 @@ class _Progress:
         )
         self._size = size
 
-    def __enter__(self) -> _Progress:
+    def __enter__(self) -> Progress:
         return self
 
     def __exit__(self, *error: object) -> None:

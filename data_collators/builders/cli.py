@@ -9,10 +9,11 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from .build import BuildOptions, build_tokenizer, carry_out, plan_pairs, plan_stage1
+from .build import BuildOptions, Plan, build_tokenizer, plan_pairs, plan_stage1
 from .file_filters import FileFilters
 from .inspect import sample_rows
 from .pairs import KINDS, PairOptions
+from .scale import EXECUTORS, SlurmOptions, carry_out_at_scale
 from .sources import SourceOptions
 from .store import load_stats
 
@@ -44,7 +45,22 @@ def _builder_parser(verb: str, description: str) -> argparse.ArgumentParser:
     )
     parser.add_argument("--decontaminate", nargs="+", default=[], metavar="PATH", help="evaluation sets to keep out")
     parser.add_argument("--ngram", type=int, default=13, help="words in a row that contaminate (default: 13)")
+    _add_executor(parser)
     return parser
+
+
+def _add_executor(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("where it runs (docs/SCALE.md)")
+    group.add_argument("--executor", default="processes", metavar="NAME", help=f"one of {', '.join(EXECUTORS)}")
+    group.add_argument("--tasks", type=int, help="tasks that the work is cut into (default: 16 a worker, 100 on Slurm)")
+    group.add_argument("--workers", type=int, help="tasks at a time (default: --num-proc; no limit on clusters)")
+    for field in fields(SlurmOptions):
+        flag = "--slurm-" + field.name.replace("_", "-")
+        if field.name == "sbatch":
+            group.add_argument(flag, nargs="+", default=[], metavar="KEY=VALUE", help="further options of sbatch")
+        else:
+            known = f"default: {field.default}" if field.default else f"see SlurmOptions.{field.name}"
+            group.add_argument(flag, type=type(field.default), default=field.default, help=known)
 
 
 def _add_limits(parser: argparse.ArgumentParser, options: type, title: str) -> None:
@@ -105,8 +121,8 @@ def tokenizer(argv: list[str]) -> int:
     return 0
 
 
-def stage1(argv: list[str]) -> Path:
-    """Build what `coderep data stage1` asks for; returns the folder."""
+def stage1(argv: list[str]) -> Path | None:
+    """Build what `coderep data stage1` asks for; returns the folder, or None if jobs will make it."""
     parser = _builder_parser("stage1", "Tokenize source code with its identifiers, for `coderep train mlm`.")
     parser.add_argument("--tokenizer", required=True, help="tokenizer folder")
     parser.add_argument("--max-length", type=int, default=1024, help="longest document in tokens (default: 1024)")
@@ -122,12 +138,11 @@ def stage1(argv: list[str]) -> Path:
     plan = plan_stage1(
         _sources(args), trained, _build(args), max_length=args.max_length, keep_license=args.keep_license
     )
-    _report(carry_out(plan, args.output), args.output)
-    return Path(args.output)
+    return _carry_out(plan, args)
 
 
-def pairs(argv: list[str]) -> Path:
-    """Build what `coderep data pairs` asks for; returns the folder."""
+def pairs(argv: list[str]) -> Path | None:
+    """Build what `coderep data pairs` asks for; returns the folder, or None if jobs will make it."""
     parser = _builder_parser("pairs", "Extract text-code pairs, for `coderep train contrastive`.")
     parser.add_argument(
         "--kinds", nargs="+", default=list(PairOptions.kinds), help=f"what becomes a pair, among {', '.join(KINDS)}"
@@ -135,7 +150,22 @@ def pairs(argv: list[str]) -> Path:
     _add_limits(parser, PairOptions, "functions that are left out")
     args = parser.parse_args(argv)
     filters = PairOptions(**{**_limits(args, PairOptions), "kinds": tuple(args.kinds)})
-    _report(carry_out(plan_pairs(_sources(args), filters, _build(args)), args.output), args.output)
+    return _carry_out(plan_pairs(_sources(args), filters, _build(args)), args)
+
+
+def _carry_out(plan: Plan, args: argparse.Namespace) -> Path | None:
+    slurm = {field.name: getattr(args, f"slurm_{field.name}") for field in fields(SlurmOptions)}
+    stats = carry_out_at_scale(
+        plan,
+        args.output,
+        args.executor,
+        tasks=args.tasks,
+        workers=args.workers,
+        slurm=SlurmOptions(**{**slurm, "sbatch": tuple(slurm["sbatch"])}),
+    )
+    if stats is None:
+        return None
+    _report(stats, args.output)
     return Path(args.output)
 
 

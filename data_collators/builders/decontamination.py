@@ -147,9 +147,10 @@ def _set_files(path: Path) -> Iterator[tuple[str, Path]]:
 
 def _texts(path: Path) -> Iterator[str]:
     if path.suffix == ".parquet":
-        for batch in pq.ParquetFile(path).iter_batches():
-            for row in batch.to_pylist():
-                yield from _strings(row)
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches():
+                for row in batch.to_pylist():
+                    yield from _strings(row)
         return
     with path.open(encoding="utf-8") as file:
         for line in file:

@@ -69,7 +69,7 @@ class Merger:
         self._splits: dict[str, str] = {}
         self._writers = {split: ShardWriter(folder, split, row_class) for split in SPLITS}
         self._rejected = ShardWriter(folder, "dropped", row_class, reason=True) if keep_rejected else None
-        self._hits = (folder / CONTAMINATED).open("w", encoding="utf-8")
+        self._hits = folder / CONTAMINATED
 
     def add(self, stem: Path) -> None:
         """Take the next part."""
@@ -88,9 +88,6 @@ class Merger:
         """Finish the shards."""
         for writer in (*self._writers.values(), *([self._rejected] if self._rejected else [])):
             writer.close()
-        self._hits.close()
-        if not self.totals.contaminated:
-            Path(self._hits.name).unlink()
 
     @property
     def rows(self) -> int:
@@ -115,9 +112,11 @@ class Merger:
         totals.splits[self._split(record["repo"])]["files"] += 1
         language["counts"].update(files=1, bytes=record["bytes"], **json.loads(record["counts"]))
         language["dropped"].update(json.loads(record["dropped"]))
-        for hit in json.loads(record["hits"]):
-            totals.contaminated[hit["set"]] += 1
-            self._hits.write(json.dumps(hit, ensure_ascii=False) + "\n")
+        hits = json.loads(record["hits"])
+        if hits:
+            totals.contaminated.update(hit["set"] for hit in hits)
+            with self._hits.open("a", encoding="utf-8") as file:
+                file.writelines(json.dumps(hit, ensure_ascii=False) + "\n" for hit in hits)
         entry = totals.repositories.setdefault(record["repo"], {"license": record["license"], "files": 0})
         entry["files"] += 1
         return True

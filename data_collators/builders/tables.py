@@ -111,7 +111,8 @@ def table_pieces(path: Path) -> Iterator[tuple[tuple[Any, ...], int]]:
             end = min(start + _PIECE_BYTES, size)
             yield ("bytes", start, end), end - start
         return
-    meta = _parquet(path).metadata
+    with _parquet(path) as file:
+        meta = file.metadata
     for group in range(meta.num_row_groups):
         yield ("group", group), meta.row_group(group).total_byte_size
 
@@ -204,7 +205,8 @@ def read_rows(
         rows = _jsonl_rows(Path(source), items[1], items[2])
     else:
         preset, place = None, f"{Path(source).name}/{items[1]}"
-        rows = enumerate(_parquet(Path(source)).read_row_group(items[1]).to_pylist())
+        with _parquet(Path(source)) as file:
+            rows = enumerate(file.read_row_group(items[1]).to_pylist())
     columns = {**(preset.columns if preset else {}), **dict(options.columns)}
     for number, row in rows:
         file = _source_file(row, columns, f"{place}:{number}", options, source, drop)

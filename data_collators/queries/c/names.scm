@@ -22,10 +22,15 @@
   declarator: (function_declarator declarator: (parenthesized_declarator (identifier) @function)))
 (preproc_function_def name: (identifier) @function)
 
-(parameter_declaration declarator: (identifier) @argument)
-(parameter_declaration declarator: (_ declarator: (identifier) @argument))
-(parameter_declaration declarator: (_ declarator: (_ declarator: (identifier) @argument)))
-(parameter_declaration declarator: (_ declarator: (_ declarator: (_ declarator: (identifier) @argument))))
+(parameter_declaration
+  declarator: [
+    (identifier) @argument
+    (_
+      declarator: [
+        (identifier) @argument
+        (_ declarator: [(identifier) @argument (_ declarator: (identifier) @argument)])
+      ])
+  ])
 (parameter_declaration
   declarator: (_ declarator: (parenthesized_declarator (pointer_declarator declarator: (identifier) @argument))))
 (parameter_declaration
@@ -33,9 +38,12 @@
     declarator: (_ declarator: (parenthesized_declarator (pointer_declarator declarator: (identifier) @argument)))))
 ; K&R definitions
 (parameter_list (identifier) @argument)
-(function_definition (declaration declarator: (identifier) @argument))
-(function_definition (declaration declarator: (_ declarator: (identifier) @argument)))
-(function_definition (declaration declarator: (_ declarator: (_ declarator: (identifier) @argument))))
+(function_definition
+  (declaration
+    declarator: [
+      (identifier) @argument
+      (_ declarator: [(identifier) @argument (_ declarator: (identifier) @argument)])
+    ]))
 
 (call_expression function: (identifier) @call)
 (call_expression function: (field_expression field: (field_identifier) @call))
