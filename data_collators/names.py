@@ -9,7 +9,7 @@ from .languages import language_table
 from .parsing import Syntax, captures, parse
 
 # What decides when several patterns capture one node.
-_PRECEDENCE = ("keep", "import", "class", "function", "argument", "call", "attribute", "variable")
+_PRECEDENCE = ("imports", "keep", "import", "class", "function", "argument", "call", "attribute", "variable")
 # A name without the signs some languages put around it: `$name`, `@name`, `#name`, `name?`, `name!`.
 _BARE_NAME = re.compile(rb"[0-9A-Za-z_\x80-\xff](?:[^\s]*[0-9A-Za-z_\x80-\xff])?")
 # What a path of Go has behind the name of the package: `gopkg.in/yaml.v3`, `k8s.io/klog/v2`.
@@ -50,12 +50,15 @@ def find_identifiers(syntax: Syntax, language: str) -> list[Identifier]:
         for node in found.get(kind, ()):
             kinds.setdefault((node.start_byte, node.end_byte), kind)
     names: list[tuple[int, int, str, bytes]] = []
-    end = 0
+    end = imports_end = 0
     for span, kind in sorted(kinds.items()):
+        if kind == "imports":
+            imports_end = span[1]
+            continue
         bare = _BARE_NAME.search(code, *span)
         if bare is None or bare.start() < end:
             continue
-        if kind == "import":
+        if kind == "import" or span[1] <= imports_end:
             kept.add(_VERSION.sub(b"", bare.group()).rpartition(b"/")[2])  # Go imports by path
         elif kind != "keep":
             names.append((*bare.span(), kind, bare.group()))

@@ -14,7 +14,8 @@ from .extract import Extracted, digest, sampled
 from .summaries import drop_reason, summary
 
 KINDS = ("function", "method", "class")
-_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
+# Words as people write them in names, numbers, and single signs.
+_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+|[^\w\s]")
 # The first sign of a line that is no bracket.
 _CODE_LINE = re.compile(rb"(?m)^[ \t\r\f{}();]*[^\s{}();]")
 # Share of pairs whose overlap of words between code and doc comment is counted.
@@ -141,7 +142,7 @@ def body_lines(code: bytes, function: Function) -> int:
 
 
 def word_overlap(code: bytes, function: Function, text: str) -> Counter[str]:
-    """How many words of signature and body stand in the doc comment and in its summary (appendix A.3)."""
+    """How many words and signs of signature and body stand in the doc comment and in its summary (appendix A.3)."""
     docstring, first = _words(function.docstring), _words(text)
     start, own = function.body.start, function.docstring_span
     if own is not None and own.start >= start:

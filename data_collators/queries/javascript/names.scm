@@ -167,19 +167,9 @@
 (import_specifier (identifier) @import)
 (import_attribute (object (pair key: (property_identifier) @keep)))
 (namespace_export (identifier) @import)
-(export_statement (export_clause (export_specifier (identifier) @import)) source: (_))
+(export_statement (export_clause) @imports source: (_))
 (variable_declarator
-  name: [
-    (identifier) @import
-    (object_pattern [
-      (shorthand_property_identifier_pattern) @import
-      (object_assignment_pattern left: (_) @import)
-      (rest_pattern (identifier) @import)
-      (pair_pattern key: (property_identifier) @import)
-      (pair_pattern value: (identifier) @import)
-      (pair_pattern value: (assignment_pattern left: (identifier) @import))
-    ])
-  ]
+  name: [(identifier) @import (object_pattern) @imports]
   value: [
     (call_expression function: (identifier) @_require arguments: (arguments . (string)))
     (member_expression
@@ -187,17 +177,7 @@
   ]
   (#eq? @_require "require"))
 (variable_declarator
-  name: [
-    (identifier) @import
-    (object_pattern [
-      (shorthand_property_identifier_pattern) @import
-      (object_assignment_pattern left: (_) @import)
-      (rest_pattern (identifier) @import)
-      (pair_pattern key: (property_identifier) @import)
-      (pair_pattern value: (identifier) @import)
-      (pair_pattern value: (assignment_pattern left: (identifier) @import))
-    ])
-  ]
+  name: [(identifier) @import (object_pattern) @imports]
   value: (await_expression (call_expression function: (import))))
 (assignment_expression
   left: (identifier) @import
