@@ -6,13 +6,27 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: help demo test test-slow conformance lint format clean
+PROFILE := demo
+JOBS := 2
+CORPUS = corpus/$(PROFILE)
+BUILD = --source $(CORPUS)/source --num-proc $(JOBS) --near-dedup 0.85 $(if $(EVALUATION),--decontaminate $(EVALUATION))
+
+.PHONY: help demo corpus test test-slow conformance lint format clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' Makefile
 
 demo: $(VENV)/demo.stamp ## environment, install, then `coderep demo` into demo/
 	$(BIN)/python -m coderep demo --output demo
+
+corpus: $(VENV)/demo.stamp ## real source code in nine languages and both data sets of it; PROFILE=full for 490 MB, JOBS=2
+	$(BIN)/python scripts/get_corpus.py $(PROFILE) $(CORPUS)/source || test $$? -eq 1
+	test -d $(CORPUS)/tokenizer || $(BIN)/python -m coderep data tokenizer --source $(CORPUS)/source \
+		--share $(if $(filter full,$(PROFILE)),0.2,1) --output $(CORPUS)/tokenizer
+	test -d $(CORPUS)/pairs || $(BIN)/python -m coderep data pairs $(BUILD) --keep-dropped --output $(CORPUS)/pairs
+	test -d $(CORPUS)/stage1 || $(BIN)/python -m coderep data stage1 $(BUILD) --tokenizer $(CORPUS)/tokenizer \
+		--output $(CORPUS)/stage1
+	$(BIN)/python -m coderep data report $(CORPUS)/pairs $(CORPUS)/stage1 --output $(CORPUS)/report
 
 test: $(VENV)/dev.stamp lint ## environment, install with test extras, lint, the default test suite
 	$(BIN)/python -m pytest
@@ -42,7 +56,7 @@ $(VENV)/bin/python:
 
 $(VENV)/demo.stamp: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(PIP) install -q -c constraints.txt torch
-	$(PIP) install -q -c constraints.txt -e '.[eval]'
+	$(PIP) install -q -c constraints.txt -e '.[eval,dedup]'
 	touch $@
 
 $(VENV)/dev.stamp: pyproject.toml constraints.txt | $(VENV)/bin/python

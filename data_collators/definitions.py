@@ -96,6 +96,9 @@ def _definitions(syntax: Syntax, table: Language) -> tuple[list[_Definition], di
         if place not in by_place:
             # Not the braces of a hash that is the whole body. Go has no node for what is in an interface's braces.
             braces = body.type == "{" or (body.child_count > 1 and body.child(0).type == "{")
+            last = match["body"][-1]
+            last = last.child(last.child_count - 1) if last.child_count else last
+            braces = braces and not last.is_missing  # in broken code, the last brace may be that of something inside
             span, row = Span(body.start_byte, match["body"][-1].end_byte), first.start_point.row
             by_place[place] = _Definition(kind, name, span, first.start_byte, node.end_byte, row, braces)
             continue

@@ -4,8 +4,9 @@ An entry here says where the grammar is and how doc comments look; `queries/<lan
 query language, over the node types of the official grammars:
 
 - `names.scm` captures names by their kind (`@class`, `@function`, `@argument`, `@variable`, `@attribute`, `@call`),
-  `@keep` (this occurrence stays), and `@import` (the name stays wherever it stands). The first of `@keep`, `@import`,
-  `@class`, `@function`, `@argument`, `@call`, `@attribute`, `@variable` that captures a node decides.
+  `@keep` (this occurrence stays), `@import` (the name stays wherever it stands), and `@imports` (so do all names in
+  it). The first of `@keep`, `@import`, `@class`, `@function`, `@argument`, `@call`, `@attribute`, `@variable` that
+  captures a node decides.
 - `functions.scm` captures definitions as `@function`, `@method` or `@class` together with their `@name` and `@body`
   (and `@start`, where something before the node belongs to it), `@container` (its functions are methods), `@scope`
   (its return statements are its own), `@return`, `@comment` and `@docstring`. Several patterns may match one

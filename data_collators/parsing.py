@@ -7,6 +7,7 @@ linear time but the parser itself, which has a time budget.
 from __future__ import annotations
 
 import importlib
+import re
 import time
 from collections.abc import Iterator
 from functools import cache
@@ -20,10 +21,14 @@ from .languages import QUERIES, Language, language_table
 PARSE_SECONDS = 10.0
 # Queries take quadratic time in the children of one error node; wider ones are searched child by child.
 _WIDE = 1000
+# Queries also take time in proportion to nodes times depth (a chain `a.b.c...` is as deep as it is long), and lose
+# count at a depth of 2**16. Trees twice as deep as this are searched in layers.
+_DEEP = 100
 # A predicate of a query reads this much for every node that it looks at.
 _READ = 2**10
 # Shorter texts are parsed at once: looking at the clock slows the parser down, and they take seconds at worst.
 _SMALL = 100_000
+_NOT_UTF8 = re.compile("[\udc80-\udcff]")
 
 
 class Span(NamedTuple):
@@ -54,27 +59,36 @@ def parse(code: bytes | str, language: str, *, seconds: float = PARSE_SECONDS) -
     """
     table = language_table(language)
     code = code.encode("utf-8", "surrogatepass") if isinstance(code, str) else code
-    deadline = time.monotonic() + seconds
-    found = [_parse(code, table.grammars[0], deadline, seconds)]
+    text, deadline = _readable(code), time.monotonic() + seconds
+    found = [_parse(text, table.grammars[0], deadline, seconds)]
     if found[0].tree.root_node.has_error:
-        found += [_parse(code, grammar, deadline, seconds) for grammar in table.grammars[1:]]
-    return found[0] if len(found) == 1 else min(found, key=lambda syntax: len(_errors(syntax)))
+        found += [_parse(text, grammar, deadline, seconds) for grammar in table.grammars[1:]]
+    best = found[0] if len(found) == 1 else min(found, key=lambda syntax: len(_errors(syntax)))
+    return best._replace(code=code)
+
+
+def _readable(code: bytes) -> bytes:
+    """The text with bytes that are not UTF-8 replaced, one by one: predicates of queries crash on them."""
+    try:
+        code.decode()
+    except UnicodeDecodeError:
+        return _NOT_UTF8.sub("\x1a", code.decode("utf-8", "surrogateescape")).encode()
+    return code
 
 
 def captures(syntax: Syntax, language: Language, kind: str) -> dict[str, list[Node]]:
     """Nodes by capture name, for the query `kind` of the language."""
-    query, found = _query(syntax.grammar, language.name, kind), {}
-    for node in _regions(syntax.tree):
-        for name, nodes in QueryCursor(query).captures(node).items():
+    found: dict[str, list[Node]] = {}
+    for cursor, node in _searches(syntax, language, kind):
+        for name, nodes in cursor.captures(node).items():
             found.setdefault(name, []).extend(nodes)
     return found
 
 
 def matches(syntax: Syntax, language: Language, kind: str) -> Iterator[dict[str, list[Node]]]:
     """Captured nodes by name, pattern match by pattern match, for the query `kind` of the language."""
-    query = _query(syntax.grammar, language.name, kind)
-    for node in _regions(syntax.tree):
-        for _, found in QueryCursor(query).matches(node):
+    for cursor, node in _searches(syntax, language, kind):
+        for _, found in cursor.matches(node):
             yield found
 
 
@@ -141,6 +155,47 @@ def _parse(code: bytes, grammar: str, deadline: float, seconds: float) -> Syntax
 def _errors(syntax: Syntax) -> list[Node]:
     query = Query(_grammar(syntax.grammar), "(ERROR) @error")
     return [node for root in _regions(syntax.tree) for node in QueryCursor(query).captures(root).get("error", [])]
+
+
+def _searches(syntax: Syntax, language: Language, kind: str) -> Iterator[tuple[QueryCursor, Node]]:
+    """Cursors of a query and nodes to use them on; together they find everything, in deep trees some of it twice."""
+    query = _query(syntax.grammar, language.name, kind)
+    for node in _regions(syntax.tree):
+        if not _is_deep(node):
+            yield QueryCursor(query), node
+            continue
+        for top in _layers(node):
+            cursor = QueryCursor(query)
+            cursor.set_max_start_depth(_DEEP)
+            yield cursor, top
+
+
+def _is_deep(root: Node) -> bool:
+    """Whether a node at least `_DEEP` below is found; it is wherever there is one twice as far below.
+
+    That one has an ancestor at depth `_DEEP`, whose nodes stand in one row of more than `_DEEP`: one is looked at.
+    """
+    count = root.descendant_count
+    if count <= 2 * _DEEP:
+        return False
+    cursor = root.walk()
+    for index in range(0, count, _DEEP):
+        cursor.goto_descendant(index)
+        if cursor.depth >= _DEEP:
+            return True
+    return False
+
+
+def _layers(root: Node) -> Iterator[Node]:
+    """The node, and every node with children whose depth below it is a multiple of `_DEEP`."""
+    pending = [root]
+    while pending:
+        top = pending.pop()
+        yield top
+        level = [top]
+        for rest in reversed(range(_DEEP)):  # with fewer nodes below than levels are left, none is deep enough
+            level = [child for node in level for child in node.children if child.descendant_count > rest + 1]
+        pending += level
 
 
 def _regions(tree: Tree) -> Iterator[Node]:

@@ -201,7 +201,7 @@ def test_the_wheel_holds_the_tree_and_nothing_else(wheel):
         tree |= {
             path.relative_to(ROOT).as_posix()
             for path in (ROOT / package).rglob("*")
-            if path.suffix in (".py", ".yaml", ".jinja")
+            if path.suffix in (".py", ".yaml", ".jinja", ".scm") or path.name == "reserved.txt"
         }
     assert inside == tree
 

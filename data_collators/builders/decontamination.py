@@ -1,7 +1,8 @@
 """Decontamination: what evaluation sets hold must not be in training data.
 
 A text is contaminated if it shares a run of `ngram` words with a text of an evaluation set, or if it equals a shorter
-one. Words are runs of letters and digits in lower case, so layout and signs do not matter.
+one. Words are runs of letters and digits in lower case, so layout and signs do not matter. A run with fewer than half
+as many different words that are no numbers shows nothing: tables of numbers, `case 1 case 2 case 3`.
 """
 
 from __future__ import annotations
@@ -67,13 +68,13 @@ class Contamination:
         places_R = np.searchsorted(self.runs, hashes_R)
         places_R[places_R == len(self.runs)] = 0
         hits = np.flatnonzero(self.runs[places_R] == hashes_R) if len(self.runs) else np.empty(0, dtype=int)
-        if not len(hits):
-            return None
-        words = _WORD.findall(text.lower().encode("utf-8", "replace"))[hits[0] : hits[0] + self.ngram]
-        return {
-            "set": self.sets[self.run_sets[places_R[hits[0]]]],
-            "words": b" ".join(words).decode("utf-8", "replace"),
-        }
+        words = _WORD.findall(text.lower().encode("utf-8", "replace")) if len(hits) else []
+        for hit in hits.tolist():
+            run = words[hit : hit + self.ngram]
+            if len({word for word in run if not word.isdigit()}) * 2 >= self.ngram:
+                name = self.sets[self.run_sets[places_R[hit]]]
+                return {"set": name, "words": b" ".join(run).decode("utf-8", "replace")}
+        return None
 
     def find_any(self, texts: Sequence[str], *, runs: bool) -> dict[str, Any] | None:
         """The first hit in several texts, which may also equal a short text; `runs`: whether to look for runs too."""

@@ -27,10 +27,10 @@
   (interface_declaration name: (_) @name body: (_) @body)
   (enum_declaration name: (_) @name body: (_) @body)
 ])) @class
-; Decorators stand beside the method that they belong to.
+; Decorators stand beside the method that they belong to. Up to five, as any number of them would take quadratic time.
 (class_body
-  (decorator) @start . [(decorator) (comment)]* .
-  (method_definition name: [(property_identifier) (private_property_identifier)] @name body: (_) @body) @function)
+  (decorator) @start . [(decorator) (comment)]? . [(decorator) (comment)]? . [(decorator) (comment)]? .
+  [(decorator) (comment)]? . (method_definition name: [(property_identifier) (private_property_identifier)] @name body: (_) @body) @function)
 
 ; Expressions with a name of their own, and what stands around them.
 (function_expression name: (_) @name body: (_) @body) @function
