@@ -1,9 +1,10 @@
 """What it costs to build data sets from The Stack: core-hours, money, disk and memory, from rates that were measured.
 
+    python -m benchmarks.scale_measure --source corpus
     python -m benchmarks.scale_costs --pairs 3.0 --stage1 0.8
 
-Rates are MB/s of source on one core, for all languages or for some (`--pairs 3.0 python=2.4`); `python -m
-benchmarks.data` measures them. Everything else that enters is printed below the table.
+Rates are MB/s of source on one core, for all languages or for some (`--pairs 3.0 python=2.4`). Everything else that
+enters is printed below the table; the first command measures it.
 """
 
 from __future__ import annotations
@@ -92,8 +93,8 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--bytes-per-token", type=float, default=3.5, help="of source (default: 3.5)")
     parser.add_argument("--pair-bytes", type=float, default=720, help="a pair on disk (default: 720)")
     parser.add_argument("--token-bytes", type=float, default=1.5, help="a stage-1 token on disk (default: 1.5)")
-    parser.add_argument("--memory-per-file", type=float, default=75, help="bytes in a merge (default: 75)")
-    parser.add_argument("--memory-per-pair", type=float, default=160, help="bytes in a merge (default: 160)")
+    parser.add_argument("--memory-per-file", type=float, default=70, help="bytes in a merge (default: 70)")
+    parser.add_argument("--memory-per-pair", type=float, default=150, help="bytes in a merge (default: 150)")
     args = parser.parse_args(argv)
     try:
         table = costs(args)
@@ -103,12 +104,13 @@ def main(argv: list[str] | None = None) -> None:
     for name, row in table.items():
         print(f"| {name} | {' | '.join(f'{value:,.1f}' for value in row)} |")
     source, pairs, stage1, pairs_disk, stage1_disk, _ = table["all"]
+    merges = [source * 1e3 / rate / 3600 for rate in (args.merge_pairs, args.merge_stage1)]
+    hours = [value / args.cores for value in (pairs, stage1)]
     print(
         f"\nAt {args.price} USD a core-hour: pairs {pairs * args.price:,.2f} USD, stage 1 {stage1 * args.price:,.2f} "
-        f"USD. On {args.cores} cores: pairs {pairs / args.cores:,.1f} h, stage 1 {stage1 / args.cores:,.1f} h; the merges "
-        f"take {source * 1e3 / args.merge_pairs / 3600:,.1f} h and {source * 1e3 / args.merge_stage1 / 3600:,.1f} h more, "
-        f"on one core. Parts take as much disk as the data sets: {2 * pairs_disk:,.0f} GB and {2 * stage1_disk:,.0f} GB "
-        "until these are there."
+        f"USD. On {args.cores} cores: pairs {hours[0]:,.1f} h, stage 1 {hours[1]:,.1f} h, and then the merges, on one "
+        f"core: {merges[0]:,.1f} h and {merges[1]:,.1f} h. Parts take as much disk as the data sets: "
+        f"{2 * pairs_disk:,.0f} GB and {2 * stage1_disk:,.0f} GB until these are there."
     )
     print(
         f"\nAssumed: {args.bytes_per_token} bytes of source a token, {args.pair_bytes:g} bytes a pair and "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from tree_sitter import Node
 
@@ -18,8 +19,7 @@ _LONGEST_GAP = 4096
 _STRICT = (b"/**", b"/*!", b"///", b"//!")
 
 
-@dataclass(frozen=True, slots=True)
-class Function:
+class Function(NamedTuple):
     """A function, method or class.
 
     `span` begins at the line of the first decorator or annotation and covers the whole definition; `signature` goes
@@ -51,6 +51,7 @@ class _Definition:
     end: int
     row: int
     braces: bool
+    closed: bool
     returns: list[Span] = field(default_factory=list)
     doc: Span | None = None
     text: str = ""
@@ -98,9 +99,9 @@ def _definitions(syntax: Syntax, table: Language) -> tuple[list[_Definition], di
             braces = body.type == "{" or (body.child_count > 1 and body.child(0).type == "{")
             last = match["body"][-1]
             last = last.child(last.child_count - 1) if last.child_count else last
-            braces = braces and not last.is_missing  # in broken code, the last brace may be that of something inside
+            closed = not last.is_missing  # in broken code, the last brace may be that of something inside
             span, row = Span(body.start_byte, match["body"][-1].end_byte), first.start_point.row
-            by_place[place] = _Definition(kind, name, span, first.start_byte, node.end_byte, row, braces)
+            by_place[place] = _Definition(kind, name, span, first.start_byte, node.end_byte, row, braces, closed)
             continue
         before = by_place[place]
         if first.start_byte < before.start:
@@ -165,6 +166,8 @@ def _attach_docs(
 def _body(definition: _Definition, comments: _Comments) -> Span:
     """What is inside the braces; without braces, the body with the comment lines right above it."""
     code, (start, end) = comments.code, definition.body
+    if definition.braces and code.startswith(b"{", start) and not definition.closed:
+        return Span(start + 1, end)
     if definition.braces and code[end - 1 : end] == b"}":
         return Span(start + 1, end - 1)
     return Span(comments.first_of_chain(start, definition.name.end_byte), end)

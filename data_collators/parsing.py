@@ -153,8 +153,13 @@ def _parse(code: bytes, grammar: str, deadline: float, seconds: float) -> Syntax
 
 
 def _errors(syntax: Syntax) -> list[Node]:
-    query = Query(_grammar(syntax.grammar), "(ERROR) @error")
+    query = _error_query(syntax.grammar)
     return [node for root in _regions(syntax.tree) for node in QueryCursor(query).captures(root).get("error", [])]
+
+
+@cache
+def _error_query(grammar: str) -> Query:
+    return Query(_grammar(grammar), "(ERROR) @error")
 
 
 def _searches(syntax: Syntax, language: Language, kind: str) -> Iterator[tuple[QueryCursor, Node]]:

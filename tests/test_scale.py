@@ -382,7 +382,7 @@ def test_costs_are_those_on_paper(capsys):
     scale_costs.main(["--pairs", "2", "ruby=1", "--stage1", "1", "--price", "0.1", "--bytes-per-token", "4"])
     rows = {line.split(" | ")[0]: line for line in capsys.readouterr().out.splitlines()}
     # 2.7e9 tokens x 4 bytes = 10.8 GB: 3 core-hours at 1 MB/s; 1,049,356 pairs x 720 bytes; 2.7e9 x 1.5 bytes.
-    assert rows["| ruby"] == "| ruby | 10.8 | 3.0 | 3.0 | 0.8 | 4.0 | 0.7 |"
+    assert rows["| ruby"] == "| ruby | 10.8 | 3.0 | 3.0 | 0.8 | 4.0 | 0.6 |"
     # 144.6e9 tokens: 578.4 GB, 160.7 core-hours at 1 MB/s; pairs: 3 for ruby and half of the other 157.7.
     assert rows["| all"].startswith("| all | 578.4 | 81.8 | 160.7 |")
     with pytest.raises(SystemExit):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from ..definitions import Function, functions, hard_positive, without_docstring
 from ..languages import language_table
@@ -85,8 +85,9 @@ class PairExtractor:
         elif not function.docstring:
             found.dropped["no_docstring"] += 1
         else:
-            text = summary(function.docstring)
-            reason = self._reason(code, function, text)
+            reason = self._code_reason(code, function)
+            text = "" if reason and not self.options.keep_dropped else summary(function.docstring)
+            reason = reason or drop_reason(text, self.options.min_text_words, self.options.max_text_words)
             if reason:
                 found.dropped[reason] += 1
                 if self.options.keep_dropped:
@@ -98,10 +99,7 @@ class PairExtractor:
             if sampled(row.id, _MEASURED):
                 found.counts.update(word_overlap(code, function, text))
 
-    def _reason(self, code: bytes, function: Function, text: str) -> str:
-        reason = drop_reason(text, self.options.min_text_words, self.options.max_text_words)
-        if reason:
-            return reason
+    def _code_reason(self, code: bytes, function: Function) -> str:
         if body_lines(code, function) < self.options.min_body_lines:
             return "body_too_short"
         if function.span.end - function.span.start > self.options.max_code_bytes:
@@ -113,7 +111,7 @@ def _described(candidates: list[Function], docstring: str) -> Function:
     """The outermost function of a row of a data set of pairs, with the doc comment that stands beside it."""
     outermost = max(candidates, key=lambda function: function.span.end - function.span.start)
     kind = "function" if outermost.kind == "class" else outermost.kind
-    return replace(outermost, docstring=docstring, kind=kind)
+    return outermost._replace(docstring=docstring, kind=kind)
 
 
 def pair_row(file: SourceFile, code: bytes, function: Function, text: str) -> PairRow:
