@@ -58,7 +58,7 @@ COMMANDS = {
     ("search",): ("trainers.search:main", "search a code base by meaning"),
     ("convert",): ("hub_cards.cli:convert", "write a CodeSage checkpoint so that it loads everywhere"),
     ("onnx",): ("hub_cards.cli:onnx", "write ONNX files, float32 and int8, beside a checkpoint"),
-    ("card", "render"): ("hub_cards.cli:card_render", "write the model card of a run"),
+    ("card", "render"): ("hub_cards.cli:card_render", "write the card of a run or of a data set"),
     ("card", "publish"): ("hub_cards.cli:card_publish", "upload a checkpoint; a dry run unless --push"),
 }
 # Exit code 2: the command cannot be carried out as given. Anything else that fails: 1.

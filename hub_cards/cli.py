@@ -8,6 +8,7 @@ from pathlib import Path
 from data_collators.files import check_output_file, new_file
 
 from .convert import convert_checkpoint
+from .data import STATS, render_dataset_card
 from .onnx_export import export_onnx
 from .publish import publish_checkpoint
 from .render import render_card
@@ -15,11 +16,14 @@ from .render import render_card
 
 def card_render(argv: list[str]) -> int:
     """`coderep card render`."""
-    parser = argparse.ArgumentParser(prog="coderep card render", description="Write the model card of a run.")
-    parser.add_argument("run", help="folder with run.json")
+    parser = argparse.ArgumentParser(
+        prog="coderep card render", description="Write the model card of a run, or the card of a data set."
+    )
+    parser.add_argument("run", help="folder with run.json, or with stats.json")
     parser.add_argument("--output", help="file to write (default: standard output)")
     args = parser.parse_args(argv)
-    text = render_card(args.run)
+    is_data = (Path(args.run) / STATS).is_file() and not (Path(args.run) / "run.json").is_file()
+    text = render_dataset_card(args.run) if is_data else render_card(args.run)
     if args.output:
         check_output_file(args.output)
         with new_file(args.output) as partial:

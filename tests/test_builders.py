@@ -23,7 +23,6 @@ from data_collators.builders.pairs import PairExtractor
 from data_collators.builders.sources import FileReport, split_of
 from data_collators.builders.store import load_split, load_stats
 from data_collators.builders.summaries import drop_reason, summary
-from data_collators.rows import SourceFile
 
 
 @pytest.fixture

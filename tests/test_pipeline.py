@@ -402,6 +402,17 @@ def test_a_data_set_that_cannot_be_reached_is_one_line(capsys, tmp_path):
 # cards and eyes
 
 
+def test_cards_name_licences_and_versions(tmp_path, capsys):
+    write_repo(tmp_path / "src", "one", 1)
+    record = {"repositories": [{"repo": "one", "license": "MIT", "version": "1.2"}]}
+    (tmp_path / "src" / "repositories.json").write_text(json.dumps(record))
+    stats = build_pairs(SourceOptions((str(tmp_path / "src"),), test_share=0), tmp_path / "out")
+    assert stats["repositories"] == {"one": {"license": "MIT", "files": 1, "version": "1.2"}}
+    assert set(load_split(tmp_path / "out", "train")["license"]) == {"MIT"}
+    assert coderep.main(["card", "render", str(tmp_path / "out")]) == 0
+    assert "| one | MIT | 1.2 | 1 |" in capsys.readouterr().out
+
+
 def test_card_configurations_and_inspection(many, tmp_path, capsys):
     argv = command(many, tmp_path / "out", "--keep-dropped")[3:]
     assert coderep.main(argv) == 0

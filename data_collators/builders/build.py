@@ -32,7 +32,17 @@ from .extract import sampled
 from .merge import MergeOptions, Merger
 from .pairs import PairExtractor, PairOptions
 from .parts import PartMaker, stems
-from .sources import SPLITS, Chunk, FileReport, SourceOptions, check_any, iter_chunks, iter_sources, split_of
+from .sources import (
+    SPLITS,
+    Chunk,
+    FileReport,
+    SourceOptions,
+    check_any,
+    iter_chunks,
+    iter_sources,
+    known_repositories,
+    split_of,
+)
 from .stage1 import Stage1Extractor
 from .store import STATS
 
@@ -335,7 +345,7 @@ def finish(plan: Plan, parts: Iterable[Path], folder: Path, report: FileReport) 
     for stem in parts:
         merger.add(stem)
     merger.close()
-    totals = merger.totals
+    totals, known = merger.totals, known_repositories(plan.sources)
     dropped: Counter[str] = Counter()
     for counters in totals.languages.values():
         dropped.update(counters["dropped"])
@@ -363,7 +373,10 @@ def finish(plan: Plan, parts: Iterable[Path], folder: Path, report: FileReport) 
             "ngram": plan.build.ngram,
             "removed": dict(sorted(totals.contaminated.items())),
         },
-        "repositories": dict(sorted(totals.repositories.items())),
+        "repositories": {
+            repo: {**entry, "version": known.get(repo, {}).get("version", "")}
+            for repo, entry in sorted(totals.repositories.items())
+        },
         "fingerprint": f"{merger.fingerprint:016x}",
     }
 

@@ -158,7 +158,7 @@ def _folder_chunks(source: str, options: SourceOptions, report: FileReport) -> I
             continue
         relative = path.relative_to(root) if path != root else Path(path.name)
         repo = _known_repo(relative, known) or checkout or _first_component(relative)
-        pending.append((os.fsencode(relative), repo, known.get(repo, "")))
+        pending.append((os.fsencode(relative), repo, known[repo]["license"] if repo in known else ""))
         size += _size(path)
         if len(pending) >= _CHUNK_FILES or size >= _CHUNK_BYTES:
             yield Chunk(source, "folder", tuple(pending), size)
@@ -174,8 +174,14 @@ def _size(path: Path) -> int:
         return 0
 
 
-def _repositories(root: Path) -> dict[str, str]:
-    """Licence by repository, as far as the folder says.
+def known_repositories(options: SourceOptions) -> dict[str, dict[str, str]]:
+    """Licence and version by repository, as far as folders among the sources say."""
+    roots = [Path(source) for source in options.source if not source.startswith(tables.HUB)]
+    return {repo: entry for root in roots for repo, entry in _repositories(root).items()}
+
+
+def _repositories(root: Path) -> dict[str, dict[str, str]]:
+    """Licence and version by repository, as far as the folder says.
 
     Raises:
         ValueError: repositories.json is broken.
@@ -185,14 +191,17 @@ def _repositories(root: Path) -> dict[str, str]:
         return {}
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
-        return {entry["repo"]: str(entry.get("license") or "") for entry in record["repositories"]}
+        return {
+            entry["repo"]: {key: str(entry.get(key) or "") for key in ("license", "version")}
+            for entry in record["repositories"]
+        }
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(
             f'{str(path)!r} is broken ({error}). It must hold {{"repositories": [{{"repo": ..., "license": ...}}]}}.'
         ) from error
 
 
-def _known_repo(relative: Path, known: dict[str, str]) -> str:
+def _known_repo(relative: Path, known: dict[str, Any]) -> str:
     parts = relative.as_posix().split("/") if known else []
     return next((name for end in range(len(parts), 0, -1) if (name := "/".join(parts[:end])) in known), "")
 

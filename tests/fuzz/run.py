@@ -61,8 +61,8 @@ KEYWORDS = r"""
 class def function func fn interface struct enum trait impl namespace module return yield lambda => -> async await if
 else elif unless while for do end begin try catch except finally switch case match default new import from use package
 public private static final const let var type extends implements where template <?php ?> <% %> #include #define #if
-#endif #region __END__ =begin =end @Override @decorator /** */ /* // /// # <!-- --> ''' <<EOF EOF <<~X ` ${ } #{ $" @" R"( )"
-b' r#" "# ' " ( ) [ ] { } < > ; : , . .. ... ?. :: = == := & && | || ! ? % ~ ^ \
+#endif #region __END__ =begin =end @Override @decorator /** */ /* // /// # <!-- --> ''' <<EOF EOF <<~X ` ${ } #{ $" @"
+R"( )" b' r#" "# ' " ( ) [ ] { } < > ; : , . .. ... ?. :: = == := & && | || ! ? % ~ ^ \
 """
 HOSTILE = [b'"""', *(word.encode() for word in KEYWORDS.split())] + [
     *(b"\0", b"\t", b"\r", b"\n", b"\r\n", b"\n\n", b"\f", b"\v", b" ", b"    ", b"\\\n"),
@@ -225,7 +225,7 @@ def make_input(number: int, seed: int, seeds: Seeds) -> tuple[str, bytes]:
     rng = random.Random(f"{seed}:{number}")
     language = seeds.languages[number % len(seeds.languages)]
     texts = seeds.texts[language]
-    code = bytearray(rng.choice(texts))
+    code = bytearray(b"\n".join(rng.choices(texts, k=rng.choice((1, 1, 2, 4)))))
     if len(code) > LARGEST:
         start = rng.randrange(len(code) - LARGEST)
         code = code[start : start + LARGEST]
@@ -390,7 +390,7 @@ def run_batch(start: int, stop: int, seed: int, seeds: Seeds) -> tuple[dict[str,
         language, code = make_input(number, seed, seeds)
         mine = figures[language]
         mine.inputs, mine.bytes = mine.inputs + 1, mine.bytes + len(code)
-        align = number // len(seeds.languages) % ALIGN_EVERY == 0
+        align = (number // len(seeds.languages) + 1) % ALIGN_EVERY == 0
         began = time.perf_counter()
         try:
             check_input(language, code, align, mine)
@@ -414,6 +414,7 @@ def work(seed: int, corpus: str) -> None:
     _limit_memory()
     seeds = read_seeds(corpus)
     run_batch(0, len(seeds.languages), seed, seeds)  # grammars and queries are read now, not in an input's time
+    check_input("typescript", b"const a = <A b={c}>d</A>;", False, Figures())  # of both its grammars
     drop_reason(summary("Größe der Fläche"), 3, 256)  # and so are models of languages
     print("ready", flush=True)
     for line in sys.stdin:
@@ -608,6 +609,10 @@ def _answered(workers: list[Worker]) -> list[Worker]:
 
 # The page
 
+_MADE = """The texts have {shortest} to {longest:,} bytes. They are made from {seeds} by one or more of: bytes deleted,
+doubled, swapped; words of the language and hostile signs inserted (brackets, quotes, openings of comments, control signs,
+halves of characters); two texts spliced; the text cut; bits flipped; other line ends."""
+
 _PAGE = """# Reliability
 
 What reads code must not stumble over code that nobody can read: files are cut off, generated, in another language than
@@ -620,9 +625,7 @@ purpose. Made by the command below; do not edit.
 
 {failed}
 
-Texts of {shortest} to {longest:,} bytes, made from {seeds} by one or more of: bytes deleted, doubled, swapped;
-words of the language and hostile signs inserted (brackets, quotes, openings of comments, control signs, halves of
-characters, signs that are no letters in any language); two texts spliced; the text cut; bits flipped; other line ends.
+{made}
 
 {table}
 
@@ -672,9 +675,9 @@ def report(run: Run, command: str) -> str:
         inputs=run.inputs,
         command=command,
         failed=count,
-        shortest=SMALLEST,
-        longest=LARGEST,
-        seeds="the snippets of the golden files" + windows,
+        made=_wrap(
+            _MADE.format(shortest=SMALLEST, longest=LARGEST, seeds="the snippets of the golden files" + windows)
+        ),
         table=_table(run),
         rate=f"{run.inputs / max(run.spent, 1e-9):,.0f}",
         processes="one process" if run.processes <= 1 else f"{run.processes} processes",
