@@ -15,7 +15,7 @@ _DIRECTIVE = re.compile(
     r"//(?:go:|lint:|nolint\b|revive:|export |sys(?:nb)? )"
     r"|#\s*(?:rubocop:|frozen_string_literal:|encoding:|-\*-|:(?:nocov|stopdoc|startdoc):)"
 )
-_RULER = "*/#=-_~+. \t"
+_RULER = "*/#=-_~+. \t\r"
 _RUBY_BLOCK = re.compile(r"\A=begin[^\n]*\n|\n=end[^\n]*\Z")
 
 
@@ -53,7 +53,8 @@ def _without_indent(lines: list[str]) -> list[str]:
 def string_text(literal: bytes) -> str:
     """Text of a Python docstring, its indentation taken off; "" if the literal is broken or no plain string."""
     if len(literal) > 6 and literal[:3] == literal[-3:] == b'"""' and b"\\" not in literal:
-        return inspect.cleandoc(literal[3:-3].decode("utf-8", "replace"))
+        text = literal[3:-3].decode("utf-8", "replace").replace("\r\n", "\n").replace("\r", "\n")  # as Python reads it
+        return inspect.cleandoc(text)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of escapes such as "\\d", which newer Pythons warn about

@@ -11,7 +11,8 @@ from ..languages import language_table
 from ..parsing import ParseTimeout
 from ..rows import PairRow, SourceFile
 from .extract import Extracted, digest, sampled
-from .summaries import drop_reason, summary
+from .summaries import summary
+from .text_filters import drop_reason
 
 KINDS = ("function", "method", "class")
 # Words as people write them in names, numbers, and single signs.
@@ -86,8 +87,8 @@ class PairExtractor:
             found.dropped["no_docstring"] += 1
         else:
             reason = self._code_reason(code, function)
-            text = "" if reason and not self.options.keep_dropped else summary(function.docstring)
-            reason = reason or drop_reason(text, self.options.min_text_words, self.options.max_text_words)
+            text = "" if reason and not self.options.keep_dropped else summary(function.docstring, function.name)
+            reason = reason or self._text_reason(text, function.name)
             if reason:
                 found.dropped[reason] += 1
                 if self.options.keep_dropped:
@@ -98,6 +99,9 @@ class PairExtractor:
             found.keys.append(digest(" ".join(row.code.split())))
             if sampled(row.id, _MEASURED):
                 found.counts.update(word_overlap(code, function, text))
+
+    def _text_reason(self, text: str, name: str) -> str:
+        return drop_reason(text, self.options.min_text_words, self.options.max_text_words, name)
 
     def _code_reason(self, code: bytes, function: Function) -> str:
         if body_lines(code, function) < self.options.min_body_lines:

@@ -38,7 +38,8 @@ import numpy as np
 
 from data_collators import LANGUAGES
 from data_collators.builders.stage1 import chunk_ends
-from data_collators.builders.summaries import drop_reason, summary
+from data_collators.builders.summaries import summary
+from data_collators.builders.text_filters import drop_reason
 from data_collators.definitions import Function, find_functions, hard_positive, without_docstring
 from data_collators.languages import language_table
 from data_collators.names import Identifier, find_identifiers
@@ -610,8 +611,8 @@ def _answered(workers: list[Worker]) -> list[Worker]:
 # The page
 
 _MADE = """The texts have {shortest} to {longest:,} bytes. They are made from {seeds} by one or more of: bytes deleted,
-doubled, swapped; words of the language and hostile signs inserted (brackets, quotes, openings of comments, control signs,
-halves of characters); two texts spliced; the text cut; bits flipped; other line ends."""
+doubled, swapped; words of the language and hostile signs inserted (brackets, quotes, openings of comments, control
+signs, halves of characters); two texts spliced; the text cut; bits flipped; other line ends."""
 
 _PAGE = """# Reliability
 
