@@ -22,8 +22,6 @@ from data_collators.builders import (
 from data_collators.builders.pairs import PairExtractor
 from data_collators.builders.sources import FileReport, split_of
 from data_collators.builders.store import load_split, load_stats
-from data_collators.builders.summaries import summary
-from data_collators.builders.text_filters import drop_reason
 
 
 @pytest.fixture
@@ -76,35 +74,6 @@ def test_builders_are_deterministic(options, tmp_path):
         build_pairs(options, tmp_path / name)
     shards = [sorted((tmp_path / name).glob("*.parquet")) for name in ("one", "two")]
     assert [path.read_bytes() for path in shards[0]] == [path.read_bytes() for path in shards[1]]
-
-
-@pytest.mark.parametrize(
-    ("docstring", "text"),
-    [
-        ("Return the sum. And more.", "Return the sum."),
-        ("Return the sum\nof all parts.\n\nSecond paragraph.", "Return the sum of all parts."),
-        ("See https://example.org/x for :class:`Foo.Bar`.", ""),
-        ("Open <b>it</b>.\n:param x: a thing", "Open it."),
-        ("Use e.g. this value.", "Use e.g. this value."),
-        (":param x: nothing else", ""),
-    ],
-)
-def test_summaries(docstring, text):
-    assert summary(docstring) == text
-
-
-@pytest.mark.parametrize(
-    ("text", "reason"),
-    [
-        ("Two words", "summary_too_short"),
-        ("w " * 257, "summary_too_long"),
-        ("Вернуть сумму всех чисел", "not_english"),
-        ("1 2 3 4", "summary_without_letters"),
-        ("Return the sum", ""),
-    ],
-)
-def test_text_filters_name_their_reason(text, reason):
-    assert drop_reason(text, 3, 256) == reason
 
 
 def test_pair_filters_count_what_they_drop(tmp_path):

@@ -17,6 +17,7 @@ from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import cache
 from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -101,9 +102,18 @@ class Plan:
             "settings": self.settings,
             "near_dedup": self.build.near_dedup is not None,
             "decontaminate": [self.build.decontaminate, self.build.ngram],
-            "format": 1,
+            "code": _code_fingerprint(),
         }
         return hashlib.sha256(json.dumps(record, sort_keys=True, default=sorted).encode()).hexdigest()[:12]
+
+
+@cache
+def _code_fingerprint() -> str:
+    """A name for the code that makes parts: those of another version are of no use."""
+    state, package = hashlib.sha256(), Path(__file__).parent.parent
+    for path in sorted(path for kind in ("*.py", "*.scm", "*.txt") for path in package.rglob(kind)):
+        state.update(path.read_bytes())
+    return state.hexdigest()[:12]
 
 
 def plan_stage1(

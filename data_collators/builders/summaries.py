@@ -179,9 +179,9 @@ def _sentence(text: str) -> str | None:
     if "://" in text or "www." in text:
         text = _URL.sub(_LINK, text)
     tag = _BLOCK_TAG.search(text)
-    text = text[: tag.start()].strip() if tag else text.strip()
+    text = _TODO.sub("", text[: tag.start()] if tag else text).strip()
     if "\n" in text:
-        text = _UNDERLINE.sub("", _DIRECTIVE.sub("", _TODO.sub("", text))).strip()
+        text = _UNDERLINE.sub("", _DIRECTIVE.sub("", text)).strip()
         item = _LIST_ITEM.search(text)
         if item is not None:
             text = text[: item.start()].rstrip()
@@ -208,7 +208,7 @@ def _without_tags(text: str) -> str:
 def _without_marks(sentence: str) -> str:
     """A sentence without links and marks of emphasis."""
     if _LINK in sentence:
-        sentence = _LINKED.sub("", sentence)
+        sentence = _LINKED.sub("", sentence).rstrip(" ,")
     if _MARKUP.isdisjoint(sentence):
         return sentence
     sentence = _QUOTED.sub(r"\1", sentence)
