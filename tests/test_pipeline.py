@@ -124,6 +124,22 @@ def test_a_killed_worker_is_one_line_and_the_command_goes_on(many, tmp_path):
     assert coderep.main(command(many, tmp_path / "out")[3:]) == 0
 
 
+def test_workers_end_with_their_parent(many, tmp_path):
+    process = subprocess.Popen(
+        command(many, tmp_path / "out", "--num-proc", "2"),
+        cwd=Path(coderep.__file__).parent,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    workers = []
+    while len(workers) < 2 and process.poll() is None:
+        workers = [child for child in psutil.Process(process.pid).children() if "spawn_main" in str(child.cmdline())]
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    gone, alive = psutil.wait_procs(workers, timeout=30)
+    assert len(gone) == 2 and not alive
+
+
 def test_changed_sources_and_options_are_not_taken_from_old_parts(tmp_path, monkeypatch):
     write_repo(tmp_path / "src", "one", 1)
     options = SourceOptions((str(tmp_path / "src"),), test_share=0)
