@@ -28,7 +28,13 @@ _CONDITION = re.compile(
     r"|(?:the )?callers? (?:must|should|is|needs|has to|holds?)\b|(?:\w+\.)+\w+ must be"
     r"|(?:this )?(?:requires|assumes) (?:that )?\S+ (?:is|be|are)? ?.{0,20}(?:held|locked)"
     r"|(?:note:? )?(?:keep|must be kept) in sync|should (?:only |not )?be (?:called|used)|(?:do not|don't) (?:use|call)"
-    r"|deprecated[:.,; ]|experimental:)"
+    r"|(?:this (?:function|method|routine|class)|\w+\(\)|\w+) (?:must|should)(?: \w+)? (?:only )?be (?:called|used)"
+    r"|deprecated[:.,; ]|experimental:|(?:borrowed|adapted|copied|taken|stolen|derived) from\b|implemented using\b)"
+    r"|.*\b(?:was|were) contributed by\b"
+)
+# A sentence that breaks off before a list or code.
+_UNFINISHED = re.compile(
+    r"(?i)\b(?:and|or|such as|based on|(?:the )?following|including|does the following|e\.g\.|i\.e\.)$"
 )
 _BOILERPLATE = re.compile(
     r"(?i)^(?:(?:default|simple|basic|private|protected|public|no-args?|hidden|trivial|full|copy|empty|main|the|a|an|this)"
@@ -36,11 +42,16 @@ _BOILERPLATE = re.compile(
     r"|^(?:\w+ )?(?:creates?|constructs?|builds?|makes?|initiali[sz]es?|allocates?)(?: and initiali[sz]es?)?"
     r" (?:a |an |the |this )?(?:new |fresh )?(?:instance|object|class|this)"
     r"(?: of (?:this|the) (?:class|object|type))?\.?$"
+    r"|^(?:processes (?:this (?:test|sniff)|the (?:function )?tokens)\b|(?:returns an array of|registers the) tokens\b"
+    r"|(?:register|boot) the service|execute the console command|invoke the controller)"
 )
 _POINTER = re.compile(
-    r"(?i)^(?:\(?see\b|same as\b|alias (?:for|of|to)\b|like\b|refer to\b|cf\b|equivalent (?:to|of)\b|inherited from\b"
-    r"|(?:same )?as (?:above|before|previous)|ditto\b|likewise\b|similar to (?:the )?(?:above|previous)"
-    r"|(?:the )?same,? (?:but|for|as above))"
+    r"(?i)^(?:\(?see\b|same as\b|alias (?:for|of|to)\b|like\b|refer to\b|cf\b|equivalent (?:to|of)\b|inherited from\b)"
+)
+# Sentences that need the one above.
+_NEIGHBOUR = re.compile(
+    r"(?i)^(?:(?:same )?as (?:above|before|previous)|ditto\b|likewise\b|(?:like|similar to) (?:the )?(?:above|previous)"
+    r"|(?:the )?same,? (?:but|for|as (?:above|for)))"
 )
 # Sentences that only name another function, or the interface of which this is a method.
 _STAND_IN = re.compile(
@@ -49,6 +60,8 @@ _STAND_IN = re.compile(
     r"(?:implementation|version|variant|method|function|helper|shorthand|wrapper|overload|override)"
     r"(?: (?:method|function))? (?:of|for) (?:the )?[A-Za-z_$][\w$]*"
     r"(?:[.#]\w+[\w.#$]*|\(\)|_)[\w$().#]*(?: method| function)?\.?$"
+    r"|^(?:the )?(?:workhorse|callback|helper|subroutine|guts|common code|wrapper)(?: (?:function|routine|method)s?)?"
+    r" (?:for|of) [\w.]+(?:\(\))?(?:(?:,| and|, and) [\w.]+(?:\(\))?)*\.?$"
     r"|^[\w().*]+\s+(?:also )?(?:implements?|satisfies|is (?:a|an|the) (?:\S+ )?implementation (?:of|for))\s+"
     r"(?:(?:the|an?)\s+)?(?!linux\b|semantics\b)(?!\S*\(\d\))\S+(?:'s \w+)?"
     r"(?:\s+(?:interface|method|function|func)s?(?:\s+(?:of|for|from|in|on)\s+(?:the\s+)?\S+(?:\s+interface)?)?"
@@ -77,11 +90,13 @@ def drop_reason(text: str, min_words: int, max_words: int, name: str = "") -> st
         return "summary_too_short"
     if words > max_words:
         return "summary_too_long"
+    if _UNFINISHED.search(text):
+        return "unfinished"
     if _NOT_PROSE.match(text) or _CONDITION.match(text) or _is_grammar(text, name):
         return "not_prose"
     if _BOILERPLATE.match(text):
         return "boilerplate"
-    if (words < 8 and _POINTER.match(text)) or _STAND_IN.match(text):
+    if (words < 8 and _POINTER.match(text)) or _NEIGHBOUR.match(text) or _STAND_IN.match(text):
         return "points_elsewhere"
     if _LICENSE.search(text):
         return "licence"

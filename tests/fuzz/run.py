@@ -657,7 +657,7 @@ Broken code gives what it holds:
 ```python
 from coderep import functions, identifiers
 
-broken = "def area(width, height:\\n    return width * height\\n\\ndef total(items):\\n    return sum(items)\\n"
+broken = "def total(items):\\n    return sum(items)\\n\\ndef area(width, height:\\n    return width * hei"
 print([function.name for function in functions(broken, "python")])
 print(len(identifiers(broken, "python")))
 ```
