@@ -76,6 +76,14 @@ def command(many, output, *more):
     ]
 
 
+def test_stubs_are_no_pairs(tmp_path):
+    (tmp_path / "src").mkdir()
+    stub = 'def a(x):\n    """Read all of it."""\n    raise NotImplementedError(\n        "later"\n    )\n'
+    (tmp_path / "src" / "a.py").write_text(stub + FUNCTION.format(name="f", doc="Add it all up.", n=3))
+    stats = build_pairs(SourceOptions((str(tmp_path / "src"),), test_share=0), tmp_path / "out")
+    assert stats["dropped"] == {"stub": 1} and load_split(tmp_path / "out", "train")["name"][:] == ["f"]
+
+
 def test_killed_at_random_moments_nothing_is_lost_or_doubled(many, tmp_path):
     """SIGKILL to all processes, again and again, until a run gets through."""
     build_pairs(SourceOptions(many, test_share=0.3), tmp_path / "whole")

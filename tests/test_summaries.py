@@ -39,6 +39,7 @@ from data_collators.doc_comments import comment_text
         # XML
         ("<summary>\nReturns a <see cref=\"T:Foo.Bar\"/>.\n</summary>\n<param name='x'>no</param>", "Returns a Bar."),
         ('<summary>Creates a <see cref="X">Task</see> of it.</summary>', "Creates a Task of it."),
+        ("<summary>Converts a Task{TResult} of it.</summary>", "Converts a Task<TResult> of it."),
         ("<exception cref='E'>buffer is null.</exception>", ""),
         # tags in front
         ("@brief Adds one to it.", "Adds one to it."),
@@ -96,6 +97,8 @@ def test_names_in_front_are_taken_off(docstring, name, text):
         ("As above, but for several of them at once", "points_elsewhere"),
         ("Workhorse function for dsa_create and dsa_destroy.", "points_elsewhere"),
         ("This method must only be called once at the start", "not_prose"),
+        ("Called when this.pos reaches 64.", "not_prose"),
+        ("Called by the loop to read what is left", ""),
         ("The matcher was contributed by Joe", "not_prose"),
         ("Returns all groups for loading based on", "unfinished"),
         ("Processes this test, when one of its tokens is met", "boilerplate"),
@@ -110,6 +113,12 @@ def test_names_in_front_are_taken_off(docstring, name, text):
 )
 def test_text_filters_name_their_reason(text, reason):
     assert drop_reason(text, 3, 256) == reason
+
+
+def test_constructors_that_only_name_their_class():
+    assert drop_reason("Creates a new Pool instance.", 3, 256, "Pool") == "boilerplate"
+    assert drop_reason("Creates a new Pool instance.", 3, 256, "make_pool") == ""
+    assert drop_reason("Creates a Pool of threads.", 3, 256, "Pool") == ""
 
 
 def test_grammar_rules_are_no_prose():

@@ -19,6 +19,13 @@ KINDS = ("function", "method", "class")
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+|[^\w\s]")
 # The first sign of a line that is no bracket.
 _CODE_LINE = re.compile(rb"(?m)^[ \t\r\f{}();]*[^\s{}();]")
+# A body that ends where it begins to say that there is none yet.
+_STUB = re.compile(
+    rb"""\A\s*(?:(?:\"{3}|'{3}).*?(?:\"{3}|'{3})\s*)?"""
+    rb"""(?:raise NotImplementedError|throw new (?:UnsupportedOperation|NotImplemented)Exception|panic\("not implemented)"""
+    rb"""(?:\((?:[^()]|\([^()]*\))*\))?;?\s*\Z""",
+    re.DOTALL,
+)
 # Share of pairs whose overlap of words between code and doc comment is counted.
 _MEASURED = 0.125
 
@@ -106,6 +113,8 @@ class PairExtractor:
     def _code_reason(self, code: bytes, function: Function) -> str:
         if body_lines(code, function) < self.options.min_body_lines:
             return "body_too_short"
+        if _STUB.search(code[slice(*function.body)]):
+            return "stub"
         if function.span.end - function.span.start > self.options.max_code_bytes:
             return "code_too_long"
         return ""

@@ -116,6 +116,8 @@ _MARKS = (
     re.compile(r"(?<!\w)\\(?=[A-Z]\w)()"),  # RDoc's "do not link this"
 )
 _MARKUP = frozenset("`[+<%*|_{\\" + _LINK)
+# C# writes type arguments in braces, since brackets are XML's.
+_GENERIC = re.compile(r"\b([A-Z]\w+)\{([A-Z]\w*(?:, ?[A-Z]\w*)*)\}")
 _EPYTEXT = re.compile(r"\b[LCIBMUXEGSF]\{([^{}<>]*)(?:<[^{}<>]*>)?\}")
 # A docstring may begin with the signature, as of functions written in C: `get(key) -> value`.
 _SIGNATURE = re.compile(r"\A\s*[\w.]+\s*\([^)\n]*\)\s*(?:-+>|=+>)[^\n]*(?:\n|\Z)")
@@ -214,6 +216,7 @@ def _without_marks(sentence: str) -> str:
     sentence = _QUOTED.sub(r"\1", sentence)
     while "{" in sentence and sentence != (plain := _EPYTEXT.sub(r"\1", sentence)):
         sentence = plain
+    sentence = _GENERIC.sub(r"\1<\2>", sentence)
     for mark in _MARKS:
         sentence = mark.sub(_first_group, sentence)
     return sentence

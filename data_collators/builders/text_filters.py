@@ -17,7 +17,8 @@ _NOT_PROSE = re.compile(
     r"|methods? not supported|(?:this (?:code|implementation)|code) (?:is |was )?(?:directly )?"
     r"(?:based|adapted|borrowed|taken))\b"
     r"|go:|(?:start|end)\s*-|(?:not implemented|placeholder)\.?$"
-    r"|(?:note|nb|important|warning|caution|appendix|invariant|precondition|debug)s?\s*(?:[:!-]|that\b)"
+    r"|(?:implementation )?(?:note|nb|important|warning|caution|appendix|invariant|precondition|debug)s?\s*"
+    r"(?:[:!-]|that\b)"
     r"|returns?(?: values?)?:? *-?\d+ ?[:=]|return values?:)"
     r"|^[\w-]+ ::= |^\w+\((?:[^()]|\([^()]*\))*\)\s*;?$|^[A-Za-z_]\w*\s*:=\s"
     r"|^(?:@|#|\$|//|>>>|\.\.\s|%|-\*-)"
@@ -30,7 +31,8 @@ _CONDITION = re.compile(
     r"|(?:note:? )?(?:keep|must be kept) in sync|should (?:only |not )?be (?:called|used)|(?:do not|don't) (?:use|call)"
     r"|(?:this (?:function|method|routine|class)|\w+\(\)|\w+) (?:must|should)(?: \w+)? (?:only )?be (?:called|used)"
     r"|deprecated[:.,; ]|experimental:|(?:borrowed|adapted|copied|taken|stolen|derived) from\b|implemented using\b)"
-    r"|.*\b(?:was|were) contributed by\b"
+    r"|.*\b(?:was|were) contributed by\b|.*\bhandler invoked on\b|because\b"
+    r"|(?:this (?:method|function|routine) (?:is |gets )?)?(?:called|invoked) (?!.*\bto [a-z]+)"
 )
 # A sentence that breaks off before a list or code.
 _UNFINISHED = re.compile(
@@ -76,6 +78,10 @@ _ENGLISH = frozenset(
     "the of to and are or for from with this that it if be by not when which returns return get set given whether new "
     "its into using used can will should does has have were is an as on at all each".split()
 )
+_MADE = re.compile(
+    r"(?i)(?:creates?|constructs?|instantiates?|builds?|makes?|initiali[sz]es?)(?: (?:a|an|the))?(?: new)?"
+    r"(?: instance of)?(?: (?:a|an|the))? (\w+)(?: instance| object)?\.?$"
+)
 _RULE = re.compile(r"([\w-]+) ?= ")
 _WORD = re.compile(r"[^\W\d_]+")
 _OTHERS = ("de", "fr", "es", "pt", "it", "nl", "pl", "tr", "id", "vi", "sv", "ru", "zh", "ja", "ko")
@@ -94,7 +100,7 @@ def drop_reason(text: str, min_words: int, max_words: int, name: str = "") -> st
         return "unfinished"
     if _NOT_PROSE.match(text) or _CONDITION.match(text) or _is_grammar(text, name):
         return "not_prose"
-    if _BOILERPLATE.match(text):
+    if _BOILERPLATE.match(text) or _names_the_class(text, name):
         return "boilerplate"
     if (words < 8 and _POINTER.match(text)) or _NEIGHBOUR.match(text) or _STAND_IN.match(text):
         return "points_elsewhere"
@@ -106,6 +112,12 @@ def drop_reason(text: str, min_words: int, max_words: int, name: str = "") -> st
     if other - text.count(" ") > 0.4 * len(text):
         return "not_prose"
     return "" if is_english(text) else "not_english"
+
+
+def _names_the_class(text: str, name: str) -> bool:
+    """Whether a text says of a constructor no more than its class: `Creates a new Pool instance.`"""
+    made = _MADE.match(text)
+    return made is not None and made.group(1) == name
 
 
 def _is_grammar(text: str, name: str) -> bool:
