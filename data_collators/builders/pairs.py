@@ -22,7 +22,8 @@ _CODE_LINE = re.compile(rb"(?m)^[ \t\r\f{}();]*[^\s{}();]")
 # A body that ends where it begins to say that there is none yet.
 _STUB = re.compile(
     rb"""\A\s*(?:(?:\"{3}|'{3}).*?(?:\"{3}|'{3})\s*)?"""
-    rb"""(?:raise NotImplementedError|throw new (?:UnsupportedOperation|NotImplemented)Exception|panic\("not implemented)"""
+    rb"""(?:raise NotImplementedError|throw new (?:UnsupportedOperation|NotImplemented)Exception|"""
+    rb"""panic\("not implemented)"""
     rb"""(?:\((?:[^()]|\([^()]*\))*\))?;?\s*\Z""",
     re.DOTALL,
 )
