@@ -11,6 +11,8 @@ import re
 from functools import cache, lru_cache
 from typing import Any
 
+# Patterns take up to the square of a text's length; no first sentence stands further down than this.
+_LONGEST = 4000
 # Signs of our own, of Unicode's private use: brackets inside code, and a URL that was there.
 _LEFT, _RIGHT, _LINK, _AT = "\ue000", "\ue001", "\ue002", "\ue003"
 
@@ -18,13 +20,13 @@ _LEFT, _RIGHT, _LINK, _AT = "\ue000", "\ue001", "\ue002", "\ue003"
 _CODE_SPAN = re.compile(r"(?<!`)(`{1,2})(?!`)([^`\n]+(?:\n[^`\n]+)?)\1(?!`)")
 _XML_SUMMARY = re.compile(r"(?is)<summary>(.*?)(?:</summary>|\Z)")
 _XML_OTHER = re.compile(
-    r"(?is)<(param|typeparam|returns|exception|value|permission|example)\b(?:[^>]*/>|.*?(?:</\1>|\Z))|</param>"
+    r"(?is)<(param|typeparam|returns|exception|value|permission|example)\b(?:[^<>]*/>|.*?(?:</\1>|\Z))|</param>"
 )
-_XML_LABEL = re.compile(r"(?s)<(see|seealso|a)\b[^>]*(?<!/)>([^<>]+)</\1>")
+_XML_LABEL = re.compile(r"(?s)<(see|seealso|a)\b[^<>]*(?<!/)>([^<>]+)</\1>")
 _XML_REFERENCE = re.compile(
-    r"""<(?:see|seealso|paramref|typeparamref|inheritdoc)\b[^>]*?["'](?:[A-Z]:)?([^"']*)["'][^>]*?/?>"""
+    r"""<(?:see|seealso|paramref|typeparamref|inheritdoc)\b[^<>"']*["'](?:[A-Z]:)?([^"']*)["'][^<>]*>"""
 )
-_CODE_BLOCK = re.compile(r"(?s)<pre\b.*?(?:</pre>|\Z)|```.*?(?:```|\Z)|\{@code\s*\n.*?\n\s*\}")
+_CODE_BLOCK = re.compile(r"(?s)<pre\b.*?(?:</pre>|\Z)|```.*?(?:```|\Z)|\{@code[ \t]*\n.*?\n[ \t]*\}")
 _PARAGRAPH = re.compile(r"(?i)<(?:p|br|ul|ol|li|h\d|dl|table|blockquote|para|remarks)\s*/?>")
 # Tags that doc comments use; others, as in `List<String>`, are text.
 _HTML = re.compile(
@@ -37,7 +39,7 @@ _HTML = re.compile(
 
 # Tags of doc comments.
 _INLINE_CODE = re.compile(r"\{@(?:code|literal)\s+((?:[^{}]|\{[^{}]*\})*)\}")
-_INLINE_TAG = re.compile(r"\{@(?:link|linkplain|code|literal|value|see|tutorial)\b\s*([^{}]*)\}")
+_INLINE_TAG = re.compile(r"\{@(?:link|linkplain|code|literal|value|see|tutorial)\b([^{}]*)\}")
 _LINK_TARGET = re.compile(r"([^\s(|]*(?:\([^()]*\))?)(.*)", re.DOTALL)
 _INHERITED = re.compile(
     r"(?i)\{@inherit-?doc\b[^}]*\}|@inherit-?doc|<inheritdoc\s*/?>|:nodoc:|:?call-seq:.*?(?=\n\s*\n|\Z)"
@@ -132,7 +134,8 @@ def summary(docstring: str, name: str = "") -> str:
 
     The name of the function is taken off where it only stands in front of the sentence, as in `name - Does this`.
     """
-    text = _without_pages(docstring) if "<" in docstring or "```" in docstring else docstring
+    text = docstring[:_LONGEST]
+    text = _without_pages(text) if "<" in text or "```" in text else text
     text = _SIGNATURE.sub("", text, count=1) if "->" in text[:200] else text
     text = _without_name(_HEADING.sub("\n\n", text) if "= " in text else text, name)
     for paragraph in _BLANK_LINE.split(text.strip(), maxsplit=_PARAGRAPHS)[:_PARAGRAPHS]:

@@ -51,7 +51,7 @@
 
 ; The bodies of macros are plain text, where their parameters would stay in sight.
 (preproc_params (identifier) @keep)
-((preproc_arg) @variable (#match? @variable "^[ \t]*[A-Za-z_][A-Za-z0-9_]*[ \t]*$"))
+((preproc_arg) @variable (#match? @variable "^[ \t]*[A-Za-z_][A-Za-z0-9_]*[ \t\r]*$"))
 
 ; Assembly names its operands in strings.
 (gnu_asm_input_operand symbol: (identifier) @keep)
