@@ -124,7 +124,8 @@ def _settle_kinds_and_returns(definitions: list[_Definition], found: dict[str, l
             around.pop()
         inside = around[-1][1] if around else None
         if rank == 3:
-            if isinstance(inside, _Definition) and start >= inside.body.start:  # Ruby has it in parameters too
+            # Ruby has it in parameters too, and broken code behind the body.
+            if isinstance(inside, _Definition) and inside.body.start <= start and -minus_end <= inside.body.end:
                 if not inside.returns or inside.returns[-1].end <= start:
                     inside.returns.append(Span(start, -minus_end))
             continue

@@ -177,3 +177,10 @@ def test_every_function_of_real_code_is_cut_cleanly(sources):
                 literal = code[slice(*function.docstring_span)].decode()
                 assert literal not in whole
     assert seen > 100, "no documented function: nothing is tested"
+
+
+def test_a_return_behind_the_body_is_not_its_own():
+    """Found by tests/fuzz: in broken Ruby a class goes on behind its body."""
+    code = b"class A\n  def b\n    1\n  end\n\nf() int { return limit   #\n  private_c\nend\n)\n  def c; 1; end\n  def self.d("
+    for function in functions(code, "ruby"):
+        assert all(function.body.start <= start < end <= function.body.end for start, end in function.returns)
