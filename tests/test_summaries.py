@@ -20,6 +20,7 @@ from data_collators.doc_comments import comment_text
         ("Parses the URI\n\nArgs:\n    uri: it", "Parses the URI"),
         # URLs
         ("Parse it, see https://example.org/x for more.", "Parse it"),
+        ("Signs typed data in https://example.org/x.", "Signs typed data"),
         ("Classify flowers (https://example.org/x).", "Classify flowers"),
         # Sphinx, epytext, reStructuredText
         ("Make a :class:`Foo.Bar` from it.\n:param x: a thing", "Make a Foo.Bar from it."),
@@ -98,7 +99,9 @@ def test_names_in_front_are_taken_off(docstring, name, text):
         ("Workhorse function for dsa_create and dsa_destroy.", "points_elsewhere"),
         ("This method must only be called once at the start", "not_prose"),
         ("Called when this.pos reaches 64.", "not_prose"),
-        ("Called by the loop to read what is left", ""),
+        ("Called by the loop to read what is left", "not_prose"),
+        ("Called to read what is left", ""),
+        ("If we allow it, it can happen that it fails", "not_prose"),
         ("The matcher was contributed by Joe", "not_prose"),
         ("Returns all groups for loading based on", "unfinished"),
         ("Processes this test, when one of its tokens is met", "boilerplate"),

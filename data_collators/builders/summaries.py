@@ -102,6 +102,7 @@ _LINKED = re.compile(
     r"(?i)(?:[,;:(\[]|\b(?:see|as per|per|according to|as (?:specified|defined|described) in|proposed at|at|from"
     rf"|(?:sourced|copied|adapted) from))?\s*{_LINK}.*$"
 )
+_HANGING = re.compile(r"(?i)(?: (?:in|of|to|for|with|by|the|a|an|from|via|per|as|see))+$")
 _MARKS = (
     re.compile(r":[A-Za-z:+-]+:`~?([^`<]*?)(?:\s*<[^`]*>)?`"),  # Sphinx roles
     re.compile(r"(?:\{([^{}\n]+)\}|\b(\w+))\[(?:rdoc-ref:|link:|http)[^\]]*\]"),  # RDoc links
@@ -213,7 +214,7 @@ def _without_tags(text: str) -> str:
 def _without_marks(sentence: str) -> str:
     """A sentence without links and marks of emphasis."""
     if _LINK in sentence:
-        sentence = _LINKED.sub("", sentence).rstrip(" ,")
+        sentence = _HANGING.sub("", _LINKED.sub("", sentence).rstrip(" ,"))
     if _MARKUP.isdisjoint(sentence):
         return sentence
     sentence = _QUOTED.sub(r"\1", sentence)
