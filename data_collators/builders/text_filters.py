@@ -32,8 +32,8 @@ _CONDITION = re.compile(
     r"|(?:this (?:function|method|routine|class)|\w+\(\)|\w+) (?:must|should)(?: \w+)? (?:only )?be (?:called|used)"
     r"|deprecated[:.,; ]|experimental:|(?:borrowed|adapted|copied|taken|stolen|derived) from\b|implemented using\b)"
     r"|.*\b(?:was|were) contributed by\b|.*\bhandler invoked on\b|because\b"
-    r"|(?:this (?:method|function|routine) (?:is |gets )?)?(?:called|invoked) (?:(?:by|from|when|whenever|after|before|at"
-    r"|if|once|on)\b|(?!.*\bto [a-z]+))"
+    r"|(?:this (?:method|function|routine) (?:is |gets )?)?(?:called|invoked) "
+    r"(?:(?:by|from|when|whenever|after|before|at|if|once|on)\b|(?!.*\bto [a-z]+))"
     r"|(?:if we|most|some|without|usually|normally|typically|currently|historically|refer to|put any)\b"
     r"|this is an? (?:internal|private|helper|unusual|special) (?:method|function|case)\.$"
 )
