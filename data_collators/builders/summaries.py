@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import html
 import re
-from functools import cache, lru_cache
+from functools import cache
 from typing import Any
 
 # Patterns take up to the square of a text's length; no first sentence stands further down than this.
@@ -126,8 +126,10 @@ _EPYTEXT = re.compile(r"\b[LCIBMUXEGSF]\{([^{}<>]*)(?:<[^{}<>]*>)?\}")
 _SIGNATURE = re.compile(r"\A\s*[\w.]+\s*\([^)\n]*\)\s*(?:-+>|=+>)[^\n]*(?:\n|\Z)")
 # `dn' as C programmers quote.
 _QUOTED = re.compile(r"`([^`'\s]+)'")
-# The name of the function in front of its description: on a line of its own, or before a dash.
-_OTHER_NAME = r"[A-Za-z]\w*(?:_\w+|[a-z][A-Z]\w*)"
+# What follows a name that only stands in front of the description: the end of the line, or a dash.
+_AFTER = r"(?:(?:\([^()\n]*\))?[ \t]*(?:-{1,3}|–|—|:)?[ \t]*\n\s*|(?:\(\))?\s*(?:-{1,3}|–|—|:)\s+)"
+_AFTER_NAME = re.compile(_AFTER)
+_OTHER_NAME = re.compile(rf"[A-Za-z]\w*(?:_\w+|[a-z][A-Z]\w*){_AFTER}")
 
 
 def summary(docstring: str, name: str = "") -> str:
@@ -149,16 +151,13 @@ def summary(docstring: str, name: str = "") -> str:
 
 
 def _without_name(text: str, name: str) -> str:
-    head = _name_in_front(re.escape(name)).match(text) if name and name in text[: len(name) + 8] else None
-    head = head or (_name_in_front(_OTHER_NAME).match(text) if name else None)
-    return text[head.end() :] if head is not None and text[head.end() :].strip() else text
-
-
-@lru_cache(maxsize=256)
-def _name_in_front(name: str) -> re.Pattern[str]:
-    return re.compile(
-        rf"\s*-?\s*{name}(?:(?:\([^()\n]*\))?[ \t]*(?:-{{1,3}}|–|—|:)?[ \t]*\n\s*|(?:\(\))?\s*(?:-{{1,3}}|–|—|:)\s+)"
-    )
+    """The text without the name of the function, or another compound name, that only stands in front of it."""
+    if not name:
+        return text
+    head = text[:200].lstrip(" \t-")
+    start = text.find(head) if head else 0
+    found = _AFTER_NAME.match(text, start + len(name)) if head.startswith(name) else _OTHER_NAME.match(text, start)
+    return text[found.end() :] if found is not None and text[found.end() :].strip() else text
 
 
 def _without_pages(text: str) -> str:

@@ -79,7 +79,8 @@ _LICENSE = re.compile(
 # Words of everyday English that hardly any other language has.
 _ENGLISH = frozenset(
     "the of to and are or for from with this that it if be by not when which returns return get set given whether new "
-    "its into using used can will should does has have were is an as on at all each".split()
+    "its into using used can will should does has have were is an as on at all each parse parses create creates check "
+    "checks read reads write writes update updates remove removes compute computes convert converts handle handles".split()
 )
 _MADE = re.compile(
     r"(?i)(?:creates?|constructs?|instantiates?|builds?|makes?|initiali[sz]es?)(?: (?:a|an|the))?(?: new)?"
@@ -131,11 +132,13 @@ def _is_grammar(text: str, name: str) -> bool:
 
 def is_english(text: str) -> bool:
     """Whether a sentence is English, as far as one can tell from so little; py3langid decides where words do not."""
+    words = _WORD.findall(text.lower())
     if text.isascii():
-        words = _WORD.findall(text.lower())
         if len(words) < _FEW_WORDS or not _ENGLISH.isdisjoint(words):
             return True
     else:
+        if len(_ENGLISH.intersection(words)) > 1:
+            return True
         letters = [char for char in text if char.isalpha()]
         if sum(char > "\u024f" for char in letters) > 0.3 * len(letters):
             return False
