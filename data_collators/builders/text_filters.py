@@ -80,7 +80,8 @@ _LICENSE = re.compile(
 _ENGLISH = frozenset(
     "the of to and are or for from with this that it if be by not when which returns return get set given whether new "
     "its into using used can will should does has have were is an as on at all each parse parses create creates check "
-    "checks read reads write writes update updates remove removes compute computes convert converts handle handles".split()
+    "checks read reads write writes update updates remove removes compute computes convert converts handle "
+    "handles".split()
 )
 _MADE = re.compile(
     r"(?i)(?:creates?|constructs?|instantiates?|builds?|makes?|initiali[sz]es?)(?: (?:a|an|the))?(?: new)?"
