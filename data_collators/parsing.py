@@ -10,6 +10,7 @@ import importlib
 import re
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import cache
 from typing import NamedTuple
 
@@ -18,16 +19,15 @@ from tree_sitter import Node, Parser, Query, QueryCursor, Tree
 
 from .languages import QUERIES, Language, language_table
 
-PARSE_SECONDS = 10.0
+# Real code takes a tenth of a second a megabyte; some broken code takes the parsers for ever.
+PARSE_SECONDS, _SECONDS_A_BYTE = 2.0, 2e-6
 # Queries take quadratic time in the children of one error node; wider ones are searched child by child.
 _WIDE = 1000
 # Queries also take time in proportion to nodes times depth (a chain `a.b.c...` is as deep as it is long), and lose
 # count at a depth of 2**16. Trees twice as deep as this are searched in layers.
 _DEEP = 100
-# A predicate of a query reads this much for every node that it looks at.
-_READ = 2**10
-# Shorter texts are parsed at once: looking at the clock slows the parser down, and they take seconds at worst.
-_SMALL = 100_000
+# Longer texts are read in such pieces, since a predicate of a query reads one for every node that it looks at.
+_SMALL, _PIECE = 100_000, 1024
 _NOT_UTF8 = re.compile("[\udc80-\udcff]")
 
 
@@ -50,8 +50,13 @@ class Syntax(NamedTuple):
     grammar: str
 
 
-def parse(code: bytes | str, language: str, *, seconds: float = PARSE_SECONDS) -> Syntax:
+def parse(code: bytes | str, language: str, *, seconds: float | None = None) -> Syntax:
     """Syntax tree of a text of any quality.
+
+    Args:
+        code: The text; str is taken as UTF-8.
+        language: Its language.
+        seconds: Budget; default: 2 s and 2 s a megabyte.
 
     Raises:
         ValueError: The language is not in the table.
@@ -59,10 +64,13 @@ def parse(code: bytes | str, language: str, *, seconds: float = PARSE_SECONDS) -
     """
     table = language_table(language)
     code = code.encode("utf-8", "surrogatepass") if isinstance(code, str) else code
-    text, deadline = _readable(code), time.monotonic() + seconds
-    found = [_parse(text, table.grammars[0], deadline, seconds)]
+    text = _readable(code)
+    seconds = PARSE_SECONDS + _SECONDS_A_BYTE * len(code) if seconds is None else seconds
+    found = [_parse(text, table.grammars[0], seconds)]
     if found[0].tree.root_node.has_error:
-        found += [_parse(text, grammar, deadline, seconds) for grammar in table.grammars[1:]]
+        for grammar in table.grammars[1:]:
+            with suppress(ParseTimeout):
+                found.append(_parse(text, grammar, seconds))
     best = found[0] if len(found) == 1 else min(found, key=lambda syntax: len(_errors(syntax)))
     return best._replace(code=code)
 
@@ -135,13 +143,12 @@ def _query(grammar: str, language: str, kind: str) -> Query:
     return Query(_grammar(grammar), text)
 
 
-def _parse(code: bytes, grammar: str, deadline: float, seconds: float) -> Syntax:
-    parser = _parser(grammar)
-    if len(code) < _SMALL:
-        return Syntax(code, parser.parse(code), grammar)
+def _parse(code: bytes, grammar: str, seconds: float) -> Syntax:
+    parser, deadline = _parser(grammar), time.monotonic() + seconds
+    piece = _PIECE if len(code) > _SMALL else len(code)
     try:
         tree = parser.parse(
-            lambda offset, _: code[offset : offset + _READ],
+            lambda offset, _: code[offset : offset + piece],
             progress_callback=lambda *_: time.monotonic() > deadline,
         )
     except ValueError as error:
