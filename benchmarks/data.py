@@ -121,13 +121,14 @@ def _rates(args: argparse.Namespace) -> None:
         texts, codes = [file.text for file in files], [file.text.encode() for file in files]
         size = sum(map(len, codes)) / 1e6
         parse = _parser(LANGUAGES[language].grammars[0]).parse
-        pairs, stage1 = PairExtractor(), Stage1Extractor(tokenizer, keep_license=True)
+        pairs = PairExtractor()
         pairs(files[0])  # loads the language detector
         peers = {
             "parse": lambda codes=codes, parse=parse: [parse(code) for code in codes],
             "pairs": lambda files=files, pairs=pairs: [pairs(file) for file in files],
             "tokenize": lambda texts=texts: backend.encode_batch_fast(texts, add_special_tokens=False),
-            "stage 1": lambda files=files, stage1=stage1: [stage1(file) for file in files],
+            # A new extractor each round: it remembers the tokens of what it has seen.
+            "stage 1": lambda files=files: list(map(Stage1Extractor(tokenizer, keep_license=True), files)),
         }
         if language == "python":
             peers["functions"] = lambda codes=codes: [functions(code, "python") for code in codes]
