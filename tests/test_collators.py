@@ -22,7 +22,7 @@ def documents(tokenizer, sources):
     extract = Stage1Extractor(tokenizer, max_length=64)
     rows = []
     for number, source in enumerate(sources):
-        rows += extract(SourceFile(str(number), source.decode(), "python", "repo", "path"))[0]
+        rows += extract(SourceFile(str(number), source.decode(), "python", "repo", "path")).rows
     return Dataset.from_dict(
         {"input_ids": [row.input_ids for row in rows], "identifier_ids": [row.identifier_ids for row in rows]}
     )

@@ -9,6 +9,7 @@ import io
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -105,11 +106,14 @@ class House:
 
     def __init__(self, root):
         self.root, self.store, self.bin, self.dest = root, root / "store", root / "bin", root / "dest with space"
-        for folder in (self.store / "sources.list.d", self.bin, root / "modules" / "pip"):
+        for folder in (self.store / "sources.list.d", self.bin, root / "modules" / "pip", root / "clients"):
             folder.mkdir(parents=True)
         program = CLIENT.format(store=str(self.store))
         for name in ("npm", "apt-get", "apt-cache", "apt-config", "dpkg-deb"):
-            (self.bin / name).write_text(f"#!{sys.executable} -IS\n{program}")
+            # A path with a space cannot stand behind `#!`, and the interpreter's may have one.
+            (root / "clients" / name).write_text(program)
+            call = f"exec {shlex.quote(sys.executable)} -IS {shlex.quote(str(root / 'clients' / name))}"
+            (self.bin / name).write_text(f'#!/bin/sh\n{call} "$@"\n')
             (self.bin / name).chmod(0o755)
         (root / "modules" / "pip" / "__init__.py").write_text("")
         (root / "modules" / "pip" / "__main__.py").write_text("import sys; sys.argv[0] = 'pip'\n" + program)
