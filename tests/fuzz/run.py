@@ -636,9 +636,9 @@ texts take no longer than the last column but one says. {rate} texts/s with {pro
 ## What runs have found
 
 Mended, and tested in `tests/test_robustness.py` and `tests/test_parsing.py`: queries that crash on bytes that are not
-UTF-8; queries that take time in proportion to the square of nodes, in deep trees and below wide error nodes; patterns of
-doc comments that took cubic time; return statements behind the body of a broken class (Ruby); a text of 276 bytes that
-the parser for TSX does not come to an end on (text 516,613 of seed 0): every parse has a time budget now.
+UTF-8; queries that take time in proportion to the square of nodes, in deep trees and below wide error nodes; patterns
+for doc comments that took cubic time; return statements behind the body of a broken class (Ruby); a text of 276 bytes
+that the parser for TSX does not come to an end on (text 516,613 of seed 0): every parse has a time budget now.
 
 ## What is checked
 
