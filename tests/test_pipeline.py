@@ -114,22 +114,23 @@ def test_killed_at_random_moments_nothing_is_lost_or_doubled(many, tmp_path):
 
 
 def test_a_killed_worker_is_one_line_and_the_command_goes_on(many, tmp_path):
+    again = many * 8  # work for some seconds
     process = subprocess.Popen(
-        command(many, tmp_path / "out", "--num-proc", "2"),
+        command(again, tmp_path / "out", "--num-proc", "2"),
         cwd=Path(coderep.__file__).parent,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
     )
-    workers = []
-    while not workers and process.poll() is None:
-        children = psutil.Process(process.pid).children()
-        workers = [child for child in children if any("spawn_main" in word for word in child.cmdline())]
+    while process.poll() is None and len(list(tmp_path.glob(".out.parts-*/*.json"))) < 3:
+        time.sleep(0.002)
+    children = psutil.Process(process.pid).children()
+    workers = [child for child in children if any("spawn_main" in word for word in child.cmdline())]
     os.kill(workers[0].pid, signal.SIGKILL)
     _, errors = process.communicate(timeout=120)
     assert process.returncode == 1 and "Traceback" not in errors
     assert "coderep: a worker process was killed, perhaps for want of memory. The same command goes on" in errors
-    assert coderep.main(command(many, tmp_path / "out")[3:]) == 0
+    assert coderep.main(command(again, tmp_path / "out")[3:]) == 0
 
 
 def test_workers_end_with_their_parent(many, tmp_path):
