@@ -145,22 +145,25 @@ def pair_row(file: SourceFile, code: bytes, function: Function, text: str) -> Pa
     )
 
 
+def _code_start(function: Function) -> int:
+    """Where the code of the body begins: behind a docstring inside it."""
+    own = function.docstring_span
+    return own.end if own is not None and own.start >= function.body.start else function.body.start
+
+
 def body_lines(code: bytes, function: Function) -> int:
     """Lines of the body that hold code: no docstring, no blank lines, no lone brackets."""
-    start, own = function.body.start, function.docstring_span
-    if own is not None and own.start >= start:
-        start = own.end
-    return len(_CODE_LINE.findall(code[start : function.body.end]))
+    return len(_CODE_LINE.findall(code[_code_start(function) : function.body.end]))
 
 
 def word_overlap(code: bytes, function: Function, text: str) -> Counter[str]:
     """How many words and signs of signature and body stand in the doc comment and in its summary (appendix A.3)."""
     docstring, first = _words(function.docstring), _words(text)
-    start, own = function.body.start, function.docstring_span
-    if own is not None and own.start >= start:
-        start = own.end
     counts: Counter[str] = Counter()
-    for part, (begin, end) in {"signature": function.signature, "body": (start, function.body.end)}.items():
+    for part, (begin, end) in {
+        "signature": function.signature,
+        "body": (_code_start(function), function.body.end),
+    }.items():
         words = _WORD.findall(code[begin:end].decode("utf-8", "replace"))
         counts[f"{part}_words"] += len(words)
         counts[f"{part}_words_in_docstring"] += sum(word.lower() in docstring for word in words)

@@ -9,9 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections import Counter
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -208,16 +207,3 @@ def read_rows(stem: Path, kind: str = "rows") -> Iterator[pa.Table]:
     with pq.ParquetFile(stem.with_name(f"{stem.name}.{kind}.parquet")) as file:
         for group in range(file.num_row_groups):
             yield file.read_row_group(group)
-
-
-def merged(counters: Iterator[dict[str, int]]) -> Counter[str]:
-    """Sum of counters."""
-    total: Counter[str] = Counter()
-    for counter in counters:
-        total.update(counter)
-    return total
-
-
-def describe(part: Any) -> dict[str, Any]:
-    """A dataclass of options as JSON."""
-    return json.loads(json.dumps(asdict(part), default=sorted))
