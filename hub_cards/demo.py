@@ -219,20 +219,20 @@ class _Demo:
         )
 
     def _evaluate(self) -> None:
-        from data_collators.builders.store import load_split, load_stats
-        from trainers.evaluation import bm25_scores, cosine_scores, evaluate_retrieval
+        from trainers.evaluation import Bm25Scorer, CosineScorer, choose_protocol, evaluate_retrieval
+        from trainers.evaluation.domain import IN_DOMAIN, ZERO_SHOT
+        from trainers.evaluation.embedders import EncoderEmbedder
+        from trainers.evaluation.sets import read_pairs
 
-        rows, revision = load_split(self.pairs, "test"), load_stats(self.pairs)["fingerprint"]
-        scorers = {BM25: bm25_scores}
+        data, length = read_pairs(self.pairs, name=DATASET), self.recipe["evaluation"]["max_length"]
+        protocol = choose_protocol("raw", code_length=length, text_length=length)
+        scorers: dict[str, Any] = {BM25: Bm25Scorer()}
         for name, encoder in self._encoders():
-            scorers[name] = cosine_scores(
-                lambda texts, e=encoder: e.encode(texts, max_length=self.recipe["evaluation"]["max_length"])
-            )
+            scorers[name] = CosineScorer(EncoderEmbedder(name=name, limit=encoder.max_length, encoder=encoder))
         results = []
         for name, scorer in scorers.items():
-            found = evaluate_retrieval(
-                scorer, rows["text"][:], rows["code"][:], model=name, dataset=DATASET, revision=revision
-            )
+            domain = ZERO_SHOT if name in (BM25, UNTRAINED) else IN_DOMAIN
+            found = evaluate_retrieval(scorer, data, protocol, model=name, domain=domain).results
             self._say(f"      {name}: MRR {100 * found[0].value:.1f} % in {found[0].seconds:.0f} s")
             results += [{**asdict(result), "shipped": name == STAGE2} for result in found]
         write_json(self.output / RESULTS, {"results": results})
@@ -285,12 +285,12 @@ class _Demo:
         self._say("      the embeddings are equal, bit for bit")
 
     def _show(self) -> None:
-        from trainers.evaluation.cli import table
+        from trainers.evaluation.summary import retrieval_table
 
         rows = self._results()
         mrr = {row.model: row.value for row in rows if row.metric == "mrr"}
         self._say(f"\nText-to-code retrieval, {rows[0].n:,} functions of modules not seen in training (percent)")
-        self._say(table(rows))
+        self._say(retrieval_table(rows))
         gap = 100 * (mrr[BM25] - mrr[STAGE2])
         verdict = (
             f"BM25 is better than stage 2 by {gap:.1f} points"

@@ -49,6 +49,7 @@ def render_card(run_dir: str | Path, name: str | None = None) -> str:
     run_dir = Path(run_dir)
     run = read_record(run_dir / "run.json")
     results = read_record(run_dir / "results.json")["results"] if (run_dir / "results.json").is_file() else []
+    results = [row for row in results if not row.get("corpus_language")]  # not each pair of languages
     name = name or run.get("name") or run_dir.resolve().name
     stages = run.get("stages") or [run]
     missing = [key for stage in stages for key in STAGE_KEYS if key not in stage]

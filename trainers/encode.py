@@ -6,7 +6,7 @@ import argparse
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from modeling_coderep import CodeRepModel, embed_padded, encode_texts
 
 from .checkpoints import check_checkpoint
 from .contrastive import embed
+from .embedding_cache import model_fingerprint
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,12 @@ class Encoder:
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
     max_length: int
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hash of everything that embeddings depend on: weights, configuration, tokenizer."""
+        config = {**self.model.config.to_dict(), "_name_or_path": ""}
+        return model_fingerprint(self.model, self.tokenizer, json.dumps(config, sort_keys=True, default=str))
 
     def encode(
         self, texts: Sequence[str], *, max_length: int | None = None, batch_tokens: int = 8192, progress: bool = False

@@ -24,7 +24,24 @@ RECORDED_PACKAGES = (
 
 @dataclass(frozen=True, slots=True)
 class EvalResult:
-    """One number: which model, on what, by which protocol. `n` counts queries or examples."""
+    """One number: which model, on what, by which protocol.
+
+    Args:
+        model: Folder, Hub repo or "bm25".
+        task: "text-to-code retrieval", "code-to-code retrieval", "defect classification" and so on.
+        dataset: Name of the evaluation set.
+        revision: Which version of it: a commit, or a hash of its content.
+        protocol: Name of the protocol, with what was changed in it.
+        metric: "mrr", "map", "ndcg@10", "recall@10", "macro-f1", "accuracy".
+        value: Share, 0 to 1.
+        n: Queries or examples that it is a mean over.
+        seconds: Wall time of the evaluation that gave it.
+        query_language: A cell of the language matrix counts only queries in this language; "" is all.
+        corpus_language: A cell of the language matrix ranks only documents in this language; "" is all.
+        domain: Whether the model was trained on data of this kind: "zero-shot", "in-domain" or "unknown".
+        spread: Standard deviation over seeds, where there are several.
+        counts: What was left out or cut, and how often.
+    """
 
     model: str
     task: str
@@ -35,6 +52,11 @@ class EvalResult:
     value: float
     n: int
     seconds: float
+    query_language: str = ""
+    corpus_language: str = ""
+    domain: str = "unknown"
+    spread: float | None = None
+    counts: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass

@@ -6,9 +6,6 @@ Embeddings are cached under `$CODEREP_CACHE` (default `~/.cache/coderep`), by th
 from __future__ import annotations
 
 import argparse
-import hashlib
-import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,10 +13,10 @@ import numpy as np
 
 from data_collators.builders.sources import SourceOptions, iter_sources
 from data_collators.definitions import functions
-from data_collators.files import new_file
 from data_collators.slices import dedent
 
 from .checkpoints import check_checkpoint
+from .embedding_cache import cached_embeddings
 from .encode import Encoder, load_encoder
 from .progress import quiet_bars, say
 
@@ -94,16 +91,12 @@ class CodeIndex:
             raise ValueError(f"no function below {str(path)!r}. Name a folder or file of source code.")
         encoder = load_encoder(checkpoint)
         codes = [place.code for place in places]
-        cache = _cache_file(encoder, codes, max_length, cache_dir)
-        if cache.is_file():
-            return cls(encoder, places, np.load(cache, allow_pickle=False))
-        embeddings_ND = encoder.encode(codes, max_length=max_length, progress=progress)
-        try:
-            cache.parent.mkdir(parents=True, exist_ok=True)
-            with new_file(cache) as partial, open(partial, "wb") as handle:
-                np.save(handle, embeddings_ND, allow_pickle=False)
-        except OSError as error:
-            say(f"the index is not kept ({error.strerror}: {cache.parent}); set CODEREP_CACHE to a folder with space")
+        embeddings_ND = cached_embeddings(
+            lambda chunk: encoder.encode(chunk, max_length=max_length, progress=progress),
+            codes,
+            key=(encoder.fingerprint, max_length),
+            folder=cache_dir,
+        )
         return cls(encoder, places, embeddings_ND)
 
     def search(self, query: str, top_k: int = 10) -> list[Hit]:
@@ -133,15 +126,6 @@ def _places(path: str | Path) -> list[_Place]:
                 text = dedent(code[slice(*function.span)].decode())
                 found.append(_Place(str(root / file.path), function.line, function.name, text))
     return found
-
-
-def _cache_file(encoder: Encoder, codes: list[str], max_length: int, folder: str | Path | None) -> Path:
-    digest = hashlib.sha256(json.dumps([max_length, codes]).encode())
-    for name, tensor in encoder.model.state_dict().items():
-        digest.update(name.encode())
-        digest.update(tensor.detach().cpu().contiguous().float().numpy().tobytes())
-    folder = folder or os.environ.get("CODEREP_CACHE") or Path.home() / ".cache" / "coderep"
-    return Path(folder) / f"index-{digest.hexdigest()[:24]}.npy"
 
 
 def main(argv: list[str]) -> int:

@@ -1,73 +1,152 @@
-"""Text-to-code retrieval: one query per text, its own code the only relevant candidate.
+"""Retrieval: a set ranked by a model under a protocol, as numbers, per language, and per query.
 
-Protocol `raw`: texts and codes as they stand, cosine of embeddings cut at the model's length, ties against us, MRR
-without cut-off. BM25 sees words split at case changes, digits and punctuation, lower-cased.
+Shape suffixes: Q = queries, C = documents.
 """
 
 from __future__ import annotations
 
-import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from ..records import EvalResult
-from .ranking import mean_reciprocal_rank, recall_at, relevant_ranks
+from .metrics import RankingMetrics
+from .protocols import PROTOCOLS, Protocol
+from .ranking import Relevance, mean
+from .scorers import Scorer
+from .sets import TEXT_TO_CODE, RetrievalSet
 
-PROTOCOL = "raw"
-_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+|[^\W\d_a-zA-Z]+")
-
-Scorer = Callable[[Sequence[str], Sequence[str]], np.ndarray]
-
-
-def words(text: str) -> list[str]:
-    """Lower-case words of text or code, split at case changes, digits and punctuation."""
-    return [word.lower() for word in _WORD.findall(text)]
+METRICS = ("mrr", "map", "ndcg@10", "recall@10")
+_CELL_METRICS = ("mrr", "map")  # of each pair of languages
 
 
-def bm25_scores(queries: Sequence[str], candidates: Sequence[str]) -> np.ndarray:
-    """Scores_QC of BM25 (bm25s with its defaults).
+@dataclass(frozen=True)
+class RetrievalOutcome:
+    """What an evaluation gave.
 
-    Raises:
-        ImportError: bm25s is not installed.
+    Args:
+        results: Numbers over all queries, then those of each pair of languages.
+        values: Metric -> its value of each query, NaN where the query has no relevant document in the pool.
     """
-    try:
-        import bm25s
-    except ImportError as error:
-        raise ImportError("BM25 needs bm25s: pip install 'coderep[eval]'") from error
-    index = bm25s.BM25()
-    index.index([words(candidate) for candidate in candidates], show_progress=False)
-    empty = np.zeros(len(candidates), dtype=np.float32)
-    return np.stack([index.get_scores(query) if query else empty for query in map(words, queries)])
 
-
-def cosine_scores(encode: Callable[[Sequence[str]], np.ndarray]) -> Scorer:
-    """A scorer from a function that gives embeddings of length 1."""
-    return lambda queries, candidates: encode(queries) @ encode(candidates).T
+    results: list[EvalResult]
+    values: dict[str, np.ndarray]
 
 
 def evaluate_retrieval(
     scorer: Scorer,
-    queries: Sequence[str],
-    candidates: Sequence[str],
+    data: RetrievalSet,
+    protocol: Protocol = PROTOCOLS["raw"],
     *,
-    model: str,
-    dataset: str,
-    revision: str,
-) -> list[EvalResult]:
-    """MRR and recall@10 where candidate i answers query i.
+    model: str | None = None,
+    domain: str = "unknown",
+) -> RetrievalOutcome:
+    """Rank a set's documents for its queries.
+
+    A query's own document is dropped from its ranking. Where documents name more than one language, or only those in
+    the query's language are ranked, each pair of query and document language is a result of its own, whose rankings
+    hold the documents in that language only.
+
+    Args:
+        scorer: What ranks.
+        data: The set.
+        protocol: How.
+        model: Name in the results; default: the scorer's.
+        domain: See `EvalResult`.
 
     Raises:
-        ValueError: There is no query, or the numbers differ.
+        ValueError: Scores are NaN, or no query has a relevant document in its pool.
     """
-    if not queries or len(queries) != len(candidates):
-        raise ValueError(f"need one candidate a query and at least one query, got {len(queries)}, {len(candidates)}.")
     started = time.monotonic()
-    ranks = relevant_ranks(scorer(queries, candidates), [[i] for i in range(len(queries))])
+    queries, documents = protocol.queries(data), protocol.documents(data)
+    pools = _Pools(data)
+    whole = _metrics(METRICS, protocol)
+    cells = {language: _metrics(_CELL_METRICS, protocol) for language in pools.languages}
+    start = 0
+    for scores_QC in scorer.blocks(queries, documents, texts=data.task == TEXT_TO_CODE):
+        pools.mask(scores_QC, start)
+        relevance = pools.relevance.rows(start, start + len(scores_QC))
+        whole.add(scores_QC, relevance)
+        for language, columns, part in pools.by_language(relevance):
+            cells[language].add(scores_QC[:, columns], part)
+        start += len(scores_QC)
+    values = _values(METRICS, whole)
+    counts = {**data.problems, **scorer.counts(queries, documents)}
+    lost = int(np.isnan(values["mrr"]).sum())
+    if lost:
+        counts["queries without a relevant document in their pool"] = lost
+    counts = {name: count for name, count in counts.items() if count}
     seconds = round(time.monotonic() - started, 2)
-    values = {"mrr": mean_reciprocal_rank(ranks), "recall@10": recall_at(ranks, 10)}
-    return [
-        EvalResult(model, "text-to-code retrieval", dataset, revision, PROTOCOL, metric, value, len(queries), seconds)
-        for metric, value in values.items()
-    ]
+
+    def result(metric: str, values_Q: np.ndarray, query_language: str = "", corpus_language: str = "") -> EvalResult:
+        value, n = mean(values_Q)
+        extra = {"query_language": query_language, "corpus_language": corpus_language, "domain": domain}
+        record = (model or scorer.name, data.task, data.name, data.revision, protocol.label, metric, value, n, seconds)
+        return EvalResult(*record, **extra, counts={} if corpus_language else counts)
+
+    results = [result(metric, values[metric]) for metric in METRICS]
+    for query_language, corpus_language, chosen in pools.cells():
+        found = _values(_CELL_METRICS, cells[corpus_language])
+        for metric in _CELL_METRICS:
+            if not np.isnan(found[metric][chosen]).all():
+                results.append(result(metric, found[metric][chosen], query_language, corpus_language))
+    return RetrievalOutcome(results, values)
+
+
+class _Pools:
+    """Which documents are ranked for which queries."""
+
+    def __init__(self, data: RetrievalSet) -> None:
+        self._data = data
+        self._own_Q = data.own_documents
+        self._documents_C = np.array(data.document_languages)
+        self._queries_Q = np.array(data.query_languages)
+        found = sorted({language for language in data.document_languages if language})
+        self.languages = found if len(found) > 1 else []
+        self.relevance = self._within_pools(data.relevance)
+
+    def _within_pools(self, relevance: Relevance) -> Relevance:
+        """Only the relevant documents that are ranked: averages are over what can be found."""
+        if not self._data.same_language:
+            return relevance
+        languages_R = self._queries_Q[relevance.queries]
+        kept = (languages_R == "") | (languages_R == self._documents_C[relevance.columns])
+        offsets = np.concatenate([[0], np.cumsum(kept, dtype=np.int64)])[relevance.offsets]
+        return Relevance(offsets, relevance.columns[kept], relevance.gains[kept])
+
+    def mask(self, scores_QC: np.ndarray, start: int) -> None:
+        """Take out, in place, what the queries from `start` on do not rank."""
+        own_Q = self._own_Q[start : start + len(scores_QC)]
+        has_own = np.flatnonzero(own_Q >= 0)
+        scores_QC[has_own, own_Q[has_own]] = -np.inf
+        if self._data.same_language:
+            languages_Q = self._queries_Q[start : start + len(scores_QC)]
+            for language in np.unique(languages_Q[languages_Q != ""]):
+                rows, columns = languages_Q == language, self._documents_C != language
+                scores_QC[np.ix_(rows, columns)] = -np.inf
+
+    def by_language(self, relevance: Relevance) -> Iterator[tuple[str, np.ndarray, Relevance]]:
+        """(language, its documents, relevance among them) of each language."""
+        for language in self.languages:
+            keep_C = self._documents_C == language
+            part = relevance.restrict(keep_C)
+            yield language, keep_C, Relevance(part.offsets, (np.cumsum(keep_C) - 1)[part.columns], part.gains)
+
+    def cells(self) -> Iterator[tuple[str, str, np.ndarray]]:
+        """(query language, document language, which queries) of each pair of languages."""
+        for query_language in sorted(set(self._data.query_languages)):
+            for corpus_language in self.languages:
+                if not self._data.same_language or query_language == corpus_language:
+                    yield query_language, corpus_language, self._queries_Q == query_language
+
+
+def _metrics(names: Sequence[str], protocol: Protocol) -> RankingMetrics:
+    cutoff = f"@{protocol.mrr_cutoff}" if protocol.mrr_cutoff else ""
+    return RankingMetrics([f"mrr{cutoff}" if name == "mrr" else name for name in names], ties=protocol.ties)
+
+
+def _values(names: Sequence[str], metrics: RankingMetrics) -> dict[str, np.ndarray]:
+    """Values_Q by the names in results: a cut-off is part of the protocol."""
+    return dict(zip(names, metrics.values().values(), strict=True))

@@ -1,0 +1,21 @@
+"""MAP as an `evaluate` module; map.md is its card."""
+
+from __future__ import annotations
+
+import evaluate
+
+from trainers.evaluation.metrics.ranked_lists import CUTOFF, INPUTS, Ids, ranked_list_info, ranks_of, summary
+from trainers.evaluation.ranking import average_precisions
+
+
+class MeanAveragePrecision(evaluate.Metric):
+    """Mean over queries of the average, over the relevant candidates, of the precision at their ranks."""
+
+    def _info(self) -> evaluate.MetricInfo:
+        return ranked_list_info(type(self).__doc__, INPUTS + CUTOFF)
+
+    def _compute(
+        self, predictions: Ids, references: Ids, cutoff: int | None = None, exclude: Ids | None = None
+    ) -> dict[str, float | int]:
+        ranks_R, relevance = ranks_of(predictions, references, exclude=exclude)
+        return summary("map", average_precisions(ranks_R, relevance, cutoff))

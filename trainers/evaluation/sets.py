@@ -1,0 +1,257 @@
+"""Retrieval sets: queries, a corpus, and which documents are relevant to which query.
+
+Read from folders in the layout of BEIR (arXiv 2104.08663), from our own data sets of pairs, and from the official files
+of published sets (`official`). What is wrong with a set is counted, said, and goes into the results.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from data_collators.builders.store import STATS, load_split, load_stats
+
+from .ranking import Relevance
+
+TEXT_TO_CODE, CODE_TO_CODE = "text-to-code retrieval", "code-to-code retrieval"
+CORPUS, QUERIES, QRELS, META = "corpus.jsonl", "queries.jsonl", "qrels.tsv", "meta.json"
+
+
+@dataclass(frozen=True)
+class RetrievalSet:
+    """Queries, a corpus, and the relevant documents of each query.
+
+    Args:
+        name: Name of the set.
+        task: `TEXT_TO_CODE` or `CODE_TO_CODE`.
+        query_ids: One a query.
+        queries: Text or code.
+        query_languages: Programming language of each query, "" for a text.
+        document_ids: One a document. A query whose id is also a document's is that document: it is dropped from its
+            own ranking.
+        documents: Code.
+        document_languages: Programming language of each document, "" if unknown.
+        relevance: Relevant documents of each query, by their place in `documents`.
+        same_language: Rank for each query only the documents in its language.
+        joined_tokens: The documents as their published tokens joined by blanks, where the set has them.
+        problems: What is wrong with the set -> how often.
+    """
+
+    name: str
+    task: str
+    query_ids: Sequence[str]
+    queries: Sequence[str]
+    query_languages: Sequence[str]
+    document_ids: Sequence[str]
+    documents: Sequence[str]
+    document_languages: Sequence[str]
+    relevance: Relevance
+    same_language: bool = False
+    joined_tokens: Sequence[str] | None = None
+    problems: dict[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.documents:
+            raise ValueError(f"set {self.name!r} has no documents, so nothing can be ranked. Check its corpus.")
+        if not self.queries or not len(self.relevance.columns):
+            raise ValueError(f"set {self.name!r} has no query with a relevant document. Check its queries and qrels.")
+
+    @cached_property
+    def revision(self) -> str:
+        """Hash of everything that the ranking depends on."""
+        digest = hashlib.sha256()
+        for part in (self.query_ids, self.queries, self.document_ids, self.documents, self.document_languages):
+            digest.update(json.dumps(list(part)).encode())
+        for array in (self.relevance.offsets, self.relevance.columns, self.relevance.gains):
+            digest.update(np.ascontiguousarray(array).tobytes())
+        return digest.hexdigest()[:16]
+
+    @cached_property
+    def own_documents(self) -> np.ndarray:
+        """Place of each query's own document in the corpus, -1 where there is none."""
+        places = {identity: place for place, identity in enumerate(self.document_ids)}
+        return np.array([places.get(identity, -1) for identity in self.query_ids], dtype=np.int64)
+
+
+def read_beir(folder: str | Path, *, split: str = "test", name: str | None = None) -> RetrievalSet:
+    """A set in the layout of BEIR: `corpus.jsonl`, `queries.jsonl`, and `qrels.tsv` or `qrels/<split>.tsv`.
+
+    Lines of both files hold `_id`, `text` and, if they like, `title` (read before the text, as in BEIR) and `language`.
+    Queries that name a programming language make it code-to-code. `meta.json` may hold `task`; one that
+    says "in-language" ranks only documents in the query's language.
+
+    Problems are counted, not fatal: a repeated id (its first line stays), a judgement of an unknown id (left out),
+    a query without relevant documents (left out), an empty document.
+
+    Raises:
+        FileNotFoundError: A file is missing.
+        ValueError: A line is torn, or nothing is left to rank.
+    """
+    folder = Path(folder)
+    problems: Counter[str] = Counter()
+    documents = _read_texts(_need(folder / CORPUS), "documents", problems)
+    queries = _read_texts(_need(folder / QUERIES), "queries", problems)
+    places = {row["_id"]: place for place, row in enumerate(documents)}
+    judged = _read_qrels(_qrels_file(folder, split), {row["_id"] for row in queries}, places, problems)
+    kept = [row for row in queries if judged.get(row["_id"])]
+    problems["queries without a relevant document"] += len(queries) - len(kept)
+    problems["empty documents"] += sum(not row["text"].strip() for row in documents)
+    task = _task(folder)
+    tokens = [row.get("code_tokens") for row in documents]
+    return RetrievalSet(
+        name=name or folder.resolve().name,
+        task=CODE_TO_CODE if any(row.get("language") for row in kept) else TEXT_TO_CODE,
+        query_ids=[row["_id"] for row in kept],
+        queries=[row["text"] for row in kept],
+        query_languages=[row.get("language") or "" for row in kept],
+        document_ids=[row["_id"] for row in documents],
+        documents=[row["text"] for row in documents],
+        document_languages=[row.get("language") or "" for row in documents],
+        relevance=Relevance.from_dicts([judged[row["_id"]] for row in kept]),
+        same_language="in-language" in task,
+        joined_tokens=[" ".join(row) for row in tokens] if tokens and all(tokens) else None,
+        problems={problem: count for problem, count in problems.items() if count},
+    )
+
+
+def read_pairs(folder: str | Path, *, split: str = "test", name: str | None = None) -> RetrievalSet:
+    """The pairs of a split of a data set made by `coderep data pairs`: each text searches for its own code.
+
+    Raises:
+        FileNotFoundError: The folder is no such data set or lacks the split.
+    """
+    rows = load_split(folder, split)
+    texts, codes, languages = rows["text"][:], rows["code"][:], rows["language"][:]
+    numbers = [str(number) for number in range(len(rows))]
+    return RetrievalSet(
+        name=name or ", ".join(load_stats(folder)["sources"]),
+        task=TEXT_TO_CODE,
+        query_ids=[f"text {number}" for number in numbers],
+        queries=texts,
+        query_languages=[""] * len(texts),
+        document_ids=[f"code {number}" for number in numbers],
+        documents=codes,
+        document_languages=languages,
+        relevance=Relevance.from_dicts([{number: 1.0} for number in range(len(rows))]),
+    )
+
+
+def find_sets(path: str | Path) -> list[Path]:
+    """The folders of retrieval sets at a path: itself, or those right below it, in the order of their names.
+
+    Raises:
+        FileNotFoundError: There is none.
+    """
+    path = Path(path)
+    if (path / CORPUS).is_file() or (path / STATS).is_file():
+        return [path]
+    found = sorted(folder.parent for folder in path.glob(f"*/{CORPUS}"))
+    if not found:
+        raise FileNotFoundError(
+            f"{str(path)!r} holds no retrieval set: no {CORPUS} (BEIR's layout), no {STATS} (`coderep data pairs`), no "
+            "folder with one of them. Name such a folder, or a published set such as cosqa."
+        )
+    return found
+
+
+def read_set(folder: str | Path, *, split: str = "test") -> RetrievalSet:
+    """The set in a folder, of either layout.
+
+    Raises:
+        FileNotFoundError: A file is missing.
+        ValueError: A line is torn, or nothing is left to rank.
+    """
+    return read_pairs(folder, split=split) if (Path(folder) / STATS).is_file() else read_beir(folder, split=split)
+
+
+def _need(path: Path) -> Path:
+    if not path.is_file():
+        raise FileNotFoundError(f"{str(path.parent)!r} has no {path.name}. A set has {CORPUS}, {QUERIES} and {QRELS}.")
+    return path
+
+
+def _qrels_file(folder: Path, split: str) -> Path:
+    found = folder / "qrels" / f"{split}.tsv"
+    return found if found.is_file() else _need(folder / QRELS)
+
+
+def _task(folder: Path) -> str:
+    path = folder / META
+    if not path.is_file():
+        return ""
+    try:
+        return str(json.loads(path.read_text(encoding="utf-8")).get("task", ""))
+    except (ValueError, AttributeError) as error:
+        raise ValueError(f"{str(path)!r} is not a JSON object ({error}). Mend or delete it.") from error
+
+
+def json_lines(path: Path) -> Iterator[dict[str, Any]]:
+    """The objects of a JSONL file.
+
+    Raises:
+        ValueError: A line is not a JSON object.
+    """
+    with path.open(encoding="utf-8", errors="replace") as file:
+        for number, line in enumerate(file, start=1):
+            if not line.strip():
+                continue
+            try:
+                row = json.loads(line)
+            except ValueError as error:
+                raise ValueError(f"{str(path)!r}, line {number} is not JSON ({error}). Fetch the file anew.") from error
+            if not isinstance(row, dict):
+                raise ValueError(f"{str(path)!r}, line {number} is not a JSON object.")
+            yield row
+
+
+def _read_texts(path: Path, what: str, problems: Counter[str]) -> list[dict[str, Any]]:
+    rows: dict[str, dict[str, Any]] = {}
+    for number, row in enumerate(json_lines(path), start=1):
+        if "_id" not in row or not isinstance(row.get("text"), str):
+            raise ValueError(f"{str(path)!r}, row {number} needs the fields _id and text, got {', '.join(row)}.")
+        identity = str(row["_id"])
+        if identity in rows:
+            problems[f"repeated ids of {what}"] += 1
+            continue
+        title = row.get("title")
+        rows[identity] = {**row, "_id": identity, "text": f"{title} {row['text']}" if title else row["text"]}
+    return list(rows.values())
+
+
+def _read_qrels(
+    path: Path, queries: set[str], places: dict[str, int], problems: Counter[str]
+) -> dict[str, dict[int, float]]:
+    """Query id -> place of a relevant document -> gain. A first line whose score is no number is a header."""
+    judged: dict[str, dict[int, float]] = {}
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        cells = line.split("\t")
+        if not line.strip() or (number == 1 and not _is_number(cells[-1])):
+            continue
+        if len(cells) == 4:  # TREC's layout has an iteration between query and document
+            cells = [cells[0], *cells[2:]]
+        if len(cells) != 3 or not _is_number(cells[2]):
+            raise ValueError(f"{str(path)!r}, line {number} is not `query-id<TAB>corpus-id<TAB>score`: {line[:80]!r}.")
+        query, document, gain = cells[0], cells[1], float(cells[2])
+        if query not in queries or document not in places:
+            problems[f"judgements of unknown {'queries' if query not in queries else 'documents'}"] += 1
+        elif query == document:
+            problems["judgements of a query itself"] += 1
+        elif gain > 0:
+            judged.setdefault(query, {})[places[document]] = gain
+    return judged
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
