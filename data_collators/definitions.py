@@ -88,7 +88,7 @@ def _definitions(syntax: Syntax, table: Language) -> tuple[list[_Definition], di
         if "body" not in match:
             for name, nodes in match.items():
                 if name in others:
-                    others[name] += [(node.start_byte, node.end_byte) for node in nodes]
+                    others[name] += [node.byte_range for node in nodes]
             continue
         kind = next(kind for kind in _KINDS if kind in match)
         node, name, body = match[kind][0], match["name"][0], match["body"][0]

@@ -12,6 +12,8 @@ query language, over the node types of the official grammars:
   (its return statements are its own), `@return`, `@comment` and `@docstring`. Several patterns may match one
   definition, such as one with and one without its `export`: the widest counts.
 - `reserved.txt` lists names that stay wherever they stand, such as builtins.
+
+What languages have in common stands in a folder of its own, which their entries name (`shared`); it is read first.
 """
 
 from __future__ import annotations
@@ -51,6 +53,7 @@ class Language:
         docs: Doc comments above declarations; None where they are strings inside the body.
         literals: Node types of literals and comments (numbers, strings): what the paper counts as not code.
         prefix: What the grammar needs before a bare function.
+        shared: Folder of queries that hold for other languages too.
     """
 
     name: str
@@ -59,16 +62,26 @@ class Language:
     docs: DocComments | None
     literals: tuple[str, ...]
     prefix: bytes = b""
+    shared: str = ""
 
     @property
     def reserved(self) -> frozenset[bytes]:
         """Names that stay wherever they stand."""
-        return _reserved(self.name)
+        return _reserved(self)
+
+    def read(self, file: str) -> str:
+        """Text of a file of queries, behind what it shares with other languages.
+
+        Raises:
+            FileNotFoundError: A folder lacks the file.
+        """
+        folders = [QUERIES / folder for folder in (self.shared, self.name) if folder]
+        return "\n".join((folder / file).read_text(encoding="utf-8") for folder in folders)
 
 
 @cache
-def _reserved(name: str) -> frozenset[bytes]:
-    lines = (QUERIES / name / "reserved.txt").read_text(encoding="utf-8").splitlines()
+def _reserved(language: Language) -> frozenset[bytes]:
+    lines = language.read("reserved.txt").splitlines()
     return frozenset(word.encode() for line in lines if not line.startswith("#") for word in line.split())
 
 
@@ -102,6 +115,7 @@ _TABLE = (
     ),
     Language(
         name="javascript",
+        shared="ecmascript",
         grammars=("tree_sitter_javascript:language",),
         suffixes=(".js", ".jsx", ".mjs", ".cjs"),
         docs=_JAVADOC,
@@ -118,6 +132,7 @@ _TABLE = (
     ),
     Language(
         name="typescript",
+        shared="ecmascript",
         grammars=("tree_sitter_typescript:language_typescript", "tree_sitter_typescript:language_tsx"),
         suffixes=(".ts", ".tsx", ".mts", ".cts"),
         docs=_JAVADOC,

@@ -17,7 +17,7 @@ from typing import NamedTuple
 from tree_sitter import Language as Grammar
 from tree_sitter import Node, Parser, Query, QueryCursor, Tree
 
-from .languages import QUERIES, Language, language_table
+from .languages import Language, language_table
 
 # Real code takes a tenth of a second a megabyte; some broken code takes the parsers for ever.
 PARSE_SECONDS, _SECONDS_A_BYTE = 2.0, 2e-6
@@ -139,7 +139,7 @@ def _query(grammar: str, language: str, kind: str) -> Query:
     if kind == "literals":
         text = "\n".join(f"({node}) @literal" for node in language_table(language).literals)
     else:
-        text = (QUERIES / language / f"{kind}.scm").read_text(encoding="utf-8")
+        text = language_table(language).read(f"{kind}.scm")
     return Query(_grammar(grammar), text)
 
 

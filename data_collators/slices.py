@@ -30,13 +30,14 @@ def own_line(code: bytes, offset: int) -> bool:
 
 def _whole_lines(code: bytes, span: Span) -> Span:
     """The span with its indentation and line end, if nothing else stands on its lines."""
-    if not own_line(code, span.start):
+    start = line_start(code, span.start)
+    if start > 0 and code[start - 1 : start] != b"\n":
         return span
     end = _BLANK.match(code, span.end).end()
     if end < len(code) and code[end : end + 1] != b"\n":
         ended = code[span.end - 1 : span.end] == b"\n"  # some grammars take the line end along
-        return Span(line_start(code, span.start), span.end) if ended else span
-    return Span(line_start(code, span.start), min(end + 1, len(code)))
+        return Span(start, span.end) if ended else span
+    return Span(start, min(end + 1, len(code)))
 
 
 def cut(code: bytes, keep: Span, drop: Iterable[Span]) -> str:

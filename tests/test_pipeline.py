@@ -26,6 +26,7 @@ from data_collators.builders.dedup import NearDuplicates, signature
 from data_collators.builders.file_filters import FileFilters, check_bytes, is_license_only, without_license_header
 from data_collators.builders.sources import FileReport, iter_chunks, iter_sources, read_chunk
 from data_collators.builders.store import load_split
+from data_collators.builders.workers import share_out
 from hub_cards.data import render_dataset_card
 
 FUNCTION = 'def {name}(a):\n    """{doc}"""\n    b = a + {n}\n    c = b * {n}\n    return c\n'
@@ -76,6 +77,25 @@ def command(many, output, *more):
     ]
 
 
+def start(*arguments):
+    return subprocess.Popen(
+        command(*arguments),
+        cwd=Path(coderep.__file__).parent,
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def workers_of(process, count):
+    """The first worker processes, as soon as there are so many."""
+    found = []
+    while len(found) < count and process.poll() is None:
+        found = [child for child in psutil.Process(process.pid).children() if "spawn_main" in str(child.cmdline())]
+    return found
+
+
 def test_stubs_are_no_pairs(tmp_path):
     (tmp_path / "src").mkdir()
     stub = 'def a(x):\n    """Read all of it."""\n    raise NotImplementedError(\n        "later"\n    )\n'
@@ -98,7 +118,7 @@ def test_killed_at_random_moments_nothing_is_lost_or_doubled(many, tmp_path):
         )
         # Wait for some part to be there, then a moment more: imports take most of the time.
         target = len(seen) + draw.randint(0, 3)
-        while process.poll() is None and len(list(tmp_path.glob(".out.parts-*/*.json"))) < target:
+        while process.poll() is None and len(list(tmp_path.glob(".out.parts-*/[0-9]*.json"))) < target:
             time.sleep(0.002)
         time.sleep(draw.random() * 0.02)
         if kills < 5 and process.poll() is None:
@@ -107,7 +127,7 @@ def test_killed_at_random_moments_nothing_is_lost_or_doubled(many, tmp_path):
         if process.wait(timeout=120) == 0:
             break
         assert not (tmp_path / "out").exists(), "a killed run left a result"
-        seen = {path.name for path in tmp_path.glob(".out.parts-*/*.json")}
+        seen = {path.name for path in tmp_path.glob(".out.parts-*/[0-9]*.json")}
     assert process.returncode == 0 and kills >= 3, f"{kills} kills"
     assert shards(tmp_path / "out") == shards(tmp_path / "whole")
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
@@ -115,36 +135,69 @@ def test_killed_at_random_moments_nothing_is_lost_or_doubled(many, tmp_path):
 
 def test_a_killed_worker_is_one_line_and_the_command_goes_on(many, tmp_path):
     again = many * 8  # work for some seconds
-    process = subprocess.Popen(
-        command(again, tmp_path / "out", "--num-proc", "2"),
-        cwd=Path(coderep.__file__).parent,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    while process.poll() is None and len(list(tmp_path.glob(".out.parts-*/*.json"))) < 3:
+    process = start(again, tmp_path / "out", "--num-proc", "2")
+    while process.poll() is None and len(list(tmp_path.glob(".out.parts-*/[0-9]*.json"))) < 3:
         time.sleep(0.002)
-    children = psutil.Process(process.pid).children()
-    workers = [child for child in children if any("spawn_main" in word for word in child.cmdline())]
-    os.kill(workers[0].pid, signal.SIGKILL)
+    os.kill(workers_of(process, 1)[0].pid, signal.SIGKILL)
     _, errors = process.communicate(timeout=120)
     assert process.returncode == 1 and "Traceback" not in errors
     assert "coderep: a worker process was killed, perhaps for want of memory. The same command goes on" in errors
     assert coderep.main(command(again, tmp_path / "out")[3:]) == 0
 
 
+@pytest.fixture(scope="module")
+def evaluation_set(tmp_path_factory):
+    """So much to look for that it does not fit into the pipe that a process is started through (64 KiB)."""
+    path, draw = tmp_path_factory.mktemp("evaluation") / "set.jsonl", random.Random(0)
+    lines = [json.dumps({"text": " ".join(str(draw.random()) for _ in range(20))}) for _ in range(1000)]
+    path.write_text("\n".join(lines) + "\n")
+    return str(path)
+
+
+@pytest.mark.parametrize("delay", [0, 0, 0, 0.1, 0.3])
+def test_a_worker_killed_while_it_starts_is_one_line(many, evaluation_set, tmp_path, delay):
+    process = start(many * 8, tmp_path / "out", "--num-proc", "2", "--decontaminate", evaluation_set)
+    first = workers_of(process, 1)[0]
+    time.sleep(delay)
+    os.kill(first.pid, signal.SIGKILL)
+    try:
+        _, errors = process.communicate(timeout=60)
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+    assert process.returncode == 1
+    assert len(errors.splitlines()) == 1 and "coderep: a worker process was killed" in errors
+
+
+@pytest.mark.parametrize("moment", ["starts", "works"])
+def test_an_interrupt_is_one_line_and_leaves_no_process(many, tmp_path, moment):
+    process = start(many * 8, tmp_path / "out", "--num-proc", "2")
+    workers = workers_of(process, 2)
+    while moment == "works" and not list(tmp_path.glob(".out.parts-*/[0-9]*.json")):
+        time.sleep(0.002)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert [line.split(".")[0] for line in errors.splitlines()] == ["coderep: interrupted"]
+    assert len(workers) == 2 and not any(worker.is_running() for worker in workers)
+
+
+def test_errors_of_workers_come_with_text_and_traceback():
+    assert sorted(share_out(abs, [(-5,), (6,), (-7,)], 2)) == [((-7,), 7), ((-5,), 5), ((6,), 6)]
+    assert list(share_out(abs, [], 2)) == []
+    with pytest.raises(ValueError, match="three is too many") as caught:
+        list(share_out(exec, [("1",), ("2",), ("def f():\n raise ValueError('three is too many')\nf()", {})], 2))
+    assert "line 2, in f" in str(caught.value.__cause__)
+    unpicklable = "class Bad(Exception):\n def __init__(self, one, two): super().__init__(f'{one} and {two}')\n"
+    with pytest.raises(RuntimeError, match="Bad: this and that"):
+        list(share_out(exec, [(unpicklable + "raise Bad('this', 'that')", {})], 1))
+
+
 def test_workers_end_with_their_parent(many, tmp_path):
-    process = subprocess.Popen(
-        command(many, tmp_path / "out", "--num-proc", "2"),
-        cwd=Path(coderep.__file__).parent,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    workers = []
-    while len(workers) < 2 and process.poll() is None:
-        workers = [child for child in psutil.Process(process.pid).children() if "spawn_main" in str(child.cmdline())]
+    process = start(many, tmp_path / "out", "--num-proc", "2")
+    workers = workers_of(process, 2)
     os.kill(process.pid, signal.SIGKILL)
-    process.wait()
+    process.communicate()
     gone, alive = psutil.wait_procs(workers, timeout=30)
     assert len(gone) == 2 and not alive
 
@@ -152,17 +205,17 @@ def test_workers_end_with_their_parent(many, tmp_path):
 def test_changed_sources_and_options_are_not_taken_from_old_parts(tmp_path, monkeypatch):
     write_repo(tmp_path / "src", "one", 1)
     options = SourceOptions((str(tmp_path / "src"),), test_share=0)
-    from data_collators.builders import build
+    from data_collators.builders import work
 
     def stop(*_):
         raise OSError("stop here")
 
     with monkeypatch.context() as patch:
-        patch.setattr(build, "finish", stop)
+        patch.setattr(work, "finish", stop)
         with pytest.raises(OSError, match="stop here"):
             build_pairs(options, tmp_path / "out")
     (left,) = tmp_path.glob(".out.parts-*")
-    assert len(list(left.glob("*.json"))) == 1
+    assert len(list(left.glob("[0-9]*.json"))) == 1
     path = tmp_path / "src" / "one" / "code.py"
     path.write_text(path.read_text().replace("f1_0", "renamed"))
     build_pairs(options, tmp_path / "out")

@@ -15,10 +15,10 @@ import pytest
 
 import coderep
 from data_collators.builders import SourceOptions, build_pairs
-from data_collators.builders.build import carry_out, parts_path, plan_pairs, plan_stage1
+from data_collators.builders.build import plan_pairs, plan_stage1
 from data_collators.builders.scale import SlurmOptions, carry_out_at_scale
 from data_collators.builders.sources import iter_chunks
-from data_collators.builders.work import make_share, merge, prepare, read_work
+from data_collators.builders.work import carry_out, make_share, merge, parts_path, prepare, read_work
 from data_collators.rows import SourceFile
 
 ROOT = Path(coderep.__file__).resolve().parent

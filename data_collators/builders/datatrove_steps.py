@@ -20,10 +20,10 @@ except ImportError as error:
     raise ImportError("pipelines of datatrove need datatrove: pip install 'coderep[scale]'") from error
 
 from ..rows import SourceFile
-from .build import Plan, parts_folder, parts_path
+from .build import Plan
 from .pairs import PairExtractor, PairOptions
 from .tables import language_name
-from .work import make_share, merge
+from .work import make_share, merge, parts_folder, parts_path
 
 
 class _Held:

@@ -21,7 +21,7 @@ _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+|[^\w\s]")
 _CODE_LINE = re.compile(rb"(?m)^[ \t\r\f{}();]*[^\s{}();]")
 # A body that ends where it begins to say that there is none yet.
 _STUB = re.compile(
-    rb"""\A\s*(?:(?:\"{3}|'{3}).*?(?:\"{3}|'{3})\s*)?"""
+    rb"""\s*(?:(?:\"{3}|'{3}).*?(?:\"{3}|'{3})\s*)?"""
     rb"""(?:raise NotImplementedError|throw new (?:UnsupportedOperation|NotImplemented)Exception|"""
     rb"""panic\("not implemented)"""
     rb"""(?:\((?:[^()]|\([^()]*\))*\))?;?\s*\Z""",
@@ -114,7 +114,7 @@ class PairExtractor:
     def _code_reason(self, code: bytes, function: Function) -> str:
         if body_lines(code, function) < self.options.min_body_lines:
             return "body_too_short"
-        if _STUB.search(code[slice(*function.body)]):
+        if _STUB.match(code[slice(*function.body)]):
             return "stub"
         if function.span.end - function.span.start > self.options.max_code_bytes:
             return "code_too_long"
@@ -158,18 +158,18 @@ def body_lines(code: bytes, function: Function) -> int:
 
 def word_overlap(code: bytes, function: Function, text: str) -> Counter[str]:
     """How many words and signs of signature and body stand in the doc comment and in its summary (appendix A.3)."""
-    docstring, first = _words(function.docstring), _words(text)
+    docstring, first = set(_words(function.docstring)), set(_words(text))
     counts: Counter[str] = Counter()
     for part, (begin, end) in {
         "signature": function.signature,
         "body": (_code_start(function), function.body.end),
     }.items():
-        words = _WORD.findall(code[begin:end].decode("utf-8", "replace"))
+        words = _words(code[begin:end].decode("utf-8", "replace"))
         counts[f"{part}_words"] += len(words)
-        counts[f"{part}_words_in_docstring"] += sum(word.lower() in docstring for word in words)
-        counts[f"{part}_words_in_summary"] += sum(word.lower() in first for word in words)
+        counts[f"{part}_words_in_docstring"] += sum(map(docstring.__contains__, words))
+        counts[f"{part}_words_in_summary"] += sum(map(first.__contains__, words))
     return counts
 
 
-def _words(text: str) -> set[str]:
-    return {word.lower() for word in _WORD.findall(text)}
+def _words(text: str) -> list[str]:
+    return [word.lower() for word in _WORD.findall(text)]

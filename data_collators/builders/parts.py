@@ -62,7 +62,7 @@ class PartMaker:
             pq.write_table(table, partial, compression="zstd")
         summary = {
             "files": report.kept,
-            "bytes": report.bytes,
+            "bytes": sum(file["bytes"] for file in files),
             "dropped": dict(sorted(report.dropped.items())),
             "examples": dict(sorted(report.examples.items())),
         }
@@ -179,19 +179,19 @@ def stems(chunks: Iterator[Chunk], folder: Path) -> Iterator[tuple[Chunk, Path]]
 
 def _fingerprint(chunk: Chunk) -> str:
     state = hashlib.blake2b(json.dumps([chunk.source, chunk.kind, chunk.size]).encode(), digest_size=6)
+    files_inside = chunk.kind == "folder" and os.path.isdir(chunk.source)
     for item in chunk.items:
         state.update(repr(item).encode())
-        if chunk.kind == "folder":
-            path = Path(chunk.source, os.fsdecode(item[0]))
-            state.update(_stamp(path if Path(chunk.source).is_dir() else Path(chunk.source)))
-    if chunk.kind == "table":
-        state.update(_stamp(Path(chunk.source)))
+        if files_inside:
+            state.update(_stamp(os.path.join(chunk.source, os.fsdecode(item[0]))))
+    if chunk.kind != "hub" and not files_inside:
+        state.update(_stamp(chunk.source))
     return state.hexdigest()
 
 
-def _stamp(path: Path) -> bytes:
+def _stamp(path: str) -> bytes:
     try:
-        found = path.stat()
+        found = os.stat(path)
     except OSError:
         return b"-"
     return f"{found.st_size} {found.st_mtime_ns}".encode()

@@ -16,9 +16,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from .build import Plan, Progress, carry_out, parts_folder
+from .build import Plan
 from .parts import PartMaker
-from .work import make_share, merge, prepare, read_head
+from .progress import Progress
+from .work import carry_out, make_share, merge, parts_folder, prepare, read_head
 
 EXECUTORS = ("processes", "datatrove", "ray", "slurm")
 _TASKS_PER_WORKER, _SLURM_TASKS, _RETRIES = 16, 100, 3

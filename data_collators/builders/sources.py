@@ -82,7 +82,6 @@ class FileReport:
     """What became of the files: how many were read and why others were left out, with an example of each reason."""
 
     kept: int = 0
-    bytes: int = 0
     dropped: Counter[str] = field(default_factory=Counter)
     examples: dict[str, str] = field(default_factory=dict)
 
@@ -244,19 +243,19 @@ def read_chunk(chunk: Chunk, options: SourceOptions, report: FileReport) -> Iter
             report.drop(reason, file.path)
             continue
         report.kept += 1
-        report.bytes += len(file.text.encode("utf-8", "replace"))
         yield file
 
 
 def _read_folder(chunk: Chunk, options: SourceOptions, report: FileReport) -> Iterator[SourceFile]:
     root, suffixes = Path(chunk.source), suffix_table(list(options.languages) if options.languages else None)
+    name, is_folder = root.resolve().name, root.is_dir()
     for raw, repo, license_name in chunk.items:
         relative = Path(os.fsdecode(raw))
-        path = root / relative if root.is_dir() else root
+        path = root / relative if is_folder else root
         text = _read(path, options.filters, report)
         if text is not None:
             yield SourceFile(
-                id=f"{root.resolve().name}/{relative.as_posix()}",
+                id=f"{name}/{relative.as_posix()}",
                 text=text,
                 language=suffixes[path.suffix.lower()],
                 repo=repo,

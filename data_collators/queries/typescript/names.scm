@@ -1,37 +1,10 @@
-(identifier) @variable
-(shorthand_property_identifier) @variable
-(shorthand_property_identifier_pattern) @variable
-(statement_identifier) @variable
-(property_identifier) @attribute
-(private_property_identifier) @attribute
 (type_identifier) @variable
 
-(function_declaration name: (identifier) @function)
-(generator_function_declaration name: (identifier) @function)
-(function_expression name: (identifier) @function)
-(generator_function name: (identifier) @function)
-(method_definition name: [(property_identifier) (private_property_identifier)] @function)
-(variable_declarator name: (identifier) @function
-  value: [(arrow_function) (function_expression) (generator_function)])
-(variable_declarator name: (identifier) @function
-  value: (assignment_expression right: [(arrow_function) (function_expression) (generator_function)]))
-(assignment_expression left: (identifier) @function
-  right: [(arrow_function) (function_expression) (generator_function)])
-(assignment_expression left: (member_expression property: (_) @function)
-  right: [(arrow_function) (function_expression) (generator_function)])
-(assignment_expression left: [(identifier) @function (member_expression property: (_) @function)]
-  right: (assignment_expression right: [(arrow_function) (function_expression) (generator_function)]))
-(pair key: (property_identifier) @function
-  value: [(arrow_function) (function_expression) (generator_function)])
 (public_field_definition name: [(property_identifier) (private_property_identifier)] @function
   value: [(arrow_function) (function_expression) (generator_function)])
 
 (class_declaration name: (type_identifier) @class)
 (class name: (type_identifier) @class)
-(variable_declarator name: (identifier) @class value: (class))
-(assignment_expression left: (identifier) @class right: (class))
-(assignment_expression left: (member_expression property: (_) @class) right: (class))
-(pair key: (property_identifier) @class value: (class))
 (abstract_class_declaration name: (type_identifier) @class)
 (interface_declaration name: (type_identifier) @class)
 (type_alias_declaration name: (type_identifier) @class)
@@ -41,7 +14,6 @@
 (abstract_method_signature name: (property_identifier) @function)
 (tuple_type (_ name: [(identifier) @attribute (rest_pattern (identifier) @attribute)]))
 
-(arrow_function parameter: (identifier) @argument)
 (formal_parameters (_ pattern: [
   (identifier) @argument
   (rest_pattern (identifier) @argument)
@@ -105,37 +77,12 @@
   ])
 ]))
 
-(call_expression function: (identifier) @call)
-(call_expression function: (member_expression property: (_) @call))
-(new_expression constructor: (identifier) @call)
-(new_expression constructor: (member_expression property: (_) @call))
 (call_expression function: (non_null_expression (identifier) @call))
 (call_expression function: (non_null_expression (member_expression property: (_) @call)))
 ; `await f<T>(x)` reads as a call of `await f`.
 (call_expression function: (await_expression (identifier) @call))
 (call_expression function: (await_expression (member_expression property: (_) @call)))
 
-(import_clause (identifier) @import)
-(namespace_import (identifier) @import)
-(import_specifier (identifier) @import)
-(import_attribute (object (pair key: (property_identifier) @keep)))
-(namespace_export (identifier) @import)
-(export_statement (export_clause) @imports source: (_))
-(variable_declarator
-  name: [(identifier) @import (object_pattern) @imports]
-  value: [
-    (call_expression function: (identifier) @_require arguments: (arguments . (string)))
-    (member_expression
-      object: (call_expression function: (identifier) @_require arguments: (arguments . (string))))
-  ]
-  (#eq? @_require "require"))
-(variable_declarator
-  name: [(identifier) @import (object_pattern) @imports]
-  value: (await_expression (call_expression function: (import))))
-(assignment_expression
-  left: (identifier) @import
-  right: (call_expression function: (identifier) @_require arguments: (arguments . (string)))
-  (#eq? @_require "require"))
 (import_require_clause (identifier) @import)
 (import_alias (identifier) @import)
 (import_alias (nested_identifier [(identifier) (property_identifier)] @import))
