@@ -10,6 +10,7 @@ from typing import Any
 from data_collators.files import new_file
 
 from .data import STATS
+from .eval_plots import new_figure, save_figure
 from .render import read_record
 
 REPORT, AMOUNTS, REASONS = "report.md", "amounts.png", "drop_reasons.png"
@@ -157,7 +158,7 @@ def plot_amounts(stats: dict[str, dict[str, Any]], path: Path) -> None:
         )
         if (record := stats.get(kind))
     ]
-    figure = _figure(4.5 * len(panels) + 1, 4)
+    figure = new_figure(4.5 * len(panels) + 1, 4)
     for number, (title, values) in enumerate(panels, start=1):
         axes = figure.add_subplot(1, len(panels), number)
         names = sorted(values, key=values.get)
@@ -166,14 +167,14 @@ def plot_amounts(stats: dict[str, dict[str, Any]], path: Path) -> None:
         axes.set_xlim(0, 1.18 * max(values.values()) or 1)
         axes.set_title(title, loc="left")
         axes.spines[["top", "right"]].set_visible(False)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def plot_reasons(stats: dict[str, Any], path: Path) -> None:
     """What became of documented functions, in percent, a bar a language."""
     reasons = _reasons(stats)
     shown = [_KEPT, *reasons[: len(_COLOURS) - 2]]
-    figure = _figure(9, 0.45 * len(stats["per_language"]) + 1.8)
+    figure = new_figure(9, 0.45 * len(stats["per_language"]) + 1.8)
     axes = figure.add_subplot()
     names = list(stats["per_language"])[::-1]
     left = dict.fromkeys(names, 0.0)
@@ -196,20 +197,7 @@ def plot_reasons(stats: dict[str, Any], path: Path) -> None:
     axes.set_xlabel("% of documented functions")
     axes.legend(ncols=4, loc="lower left", bbox_to_anchor=(0, 1), frameon=False, fontsize=8)
     axes.spines[["top", "right"]].set_visible(False)
-    _save(figure, path)
-
-
-def _figure(width: float, height: float) -> Any:
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ImportError("Plots need matplotlib: pip install 'coderep[eval]'") from error
-    return Figure(figsize=(width, height), layout="constrained")
-
-
-def _save(figure: Any, path: Path) -> None:
-    with new_file(path) as partial:
-        figure.savefig(partial, format="png", dpi=130)
+    save_figure(figure, path)
 
 
 def main(argv: list[str]) -> int:

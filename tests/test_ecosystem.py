@@ -1,9 +1,8 @@
-"""The encoder in other people's hands: sentence-transformers, PEFT, pipelines, Trainer, datasets, mteb, ONNX."""
+"""The encoder in other people's hands: sentence-transformers, PEFT, pipelines, Trainer, datasets, ONNX."""
 
 from __future__ import annotations
 
 import copy
-import json
 import shutil
 import subprocess
 import sys
@@ -320,62 +319,6 @@ def test_onnx_command(checkpoint, tmp_path):
 def test_published_folder_takes_its_onnx_files_along(onnx_checkpoint):
     (onnx_checkpoint / "README.md").write_text("card")
     assert Path("onnx/model.onnx") in publish_checkpoint(onnx_checkpoint, "me/name")
-
-
-# mteb
-
-
-def test_mteb_scores_it_like_our_own_evaluation(tiny_config, tokenizer, tmp_path):
-    """A real mteb retrieval task on a few functions, offline; its MRR is ours."""
-    pytest.importorskip("mteb")
-    checkpoint = tmp_path / "my checkpoint"
-    save_model(CodeRepModel(tiny_config), tokenizer, checkpoint)
-    code = """
-import json, sys
-import mteb
-import numpy as np
-from datasets import Dataset
-from mteb.abstasks.retrieval import AbsTaskRetrieval
-from mteb.abstasks.task_metadata import TaskMetadata
-import coderep
-from trainers.evaluation import cosine_scores, evaluate_retrieval
-
-texts = ["read a csv file", "sort numbers", "open a socket", "parse arguments", "join two paths", "count words"]
-codes = [f"def {text.replace(' ', '_')}(x):\\n    return x" for text in texts]
-
-
-class Task(AbsTaskRetrieval):
-    metadata = TaskMetadata(
-        name="Local", description="Functions in memory.", type="Retrieval", category="t2t", modalities=["text"],
-        dataset={"path": "local/none", "revision": "1"}, eval_splits=["test"], eval_langs=["eng-Latn"],
-        main_score="ndcg_at_10", reference=None, date=None, domains=["Programming"], task_subtypes=["Code retrieval"],
-        license=None, annotations_creators=None, dialect=None, sample_creation=None, bibtex_citation=None,
-    )
-
-    def load_data(self, num_proc=None, **kwargs):
-        ids = [str(i) for i in range(len(texts))]
-        self.dataset = {"default": {"test": {
-            "queries": Dataset.from_dict({"id": ids, "text": texts}),
-            "corpus": Dataset.from_dict({"id": ids, "text": codes}),
-            "relevant_docs": {i: {i: 1} for i in ids}, "top_ranked": None,
-        }}}
-        self.data_loaded = True
-
-
-model = coderep.mteb_encoder(sys.argv[1])
-encode = coderep.load_encoder(sys.argv[1]).encode
-result = mteb.evaluate(model, Task(), cache=None, co2_tracker=False, show_progress_bar=False)
-theirs = result.task_results[0].scores["test"][0]["mrr_at_10"]
-ours = evaluate_retrieval(
-    cosine_scores(encode), texts, codes, model="m", dataset="d", revision="r"
-)[0].value
-print(json.dumps({"theirs": theirs, "ours": ours, "name": result.model_name}))
-"""
-    done = subprocess.run([sys.executable, "-c", code, str(checkpoint)], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    result = json.loads(done.stdout.splitlines()[-1])
-    assert result["theirs"] == pytest.approx(result["ours"], abs=1e-4)
-    assert result["name"] == "local/my checkpoint"
 
 
 def test_masked_lm_checkpoint_serves_every_task(checkpoint):

@@ -175,6 +175,16 @@ def test_query_whose_relevant_documents_are_in_other_languages_is_left_out_and_c
     assert first.n == 1 and first.counts["queries without a relevant document in their pool"] == 1
 
 
+def test_query_that_is_a_document_is_known_by_id_and_text(tmp_path):
+    """Sets number their queries and their documents alike; only code that searches among itself finds itself."""
+    rows = [document("1", "x"), document("2", "y")]
+    texts = [document("1", "text of x"), document("2", "text of y")]
+    data = read_beir(write_set(tmp_path / "texts", rows, texts, [("1", "1", 1), ("2", "2", 1)]))
+    assert data.own_documents.tolist() == [-1, -1] and not data.problems
+    data = read_beir(write_set(tmp_path / "codes", rows, rows, [("1", "1", 1), ("1", "2", 1), ("2", "1", 1)]))
+    assert data.own_documents.tolist() == [0, 1] and data.problems == {"judgements of a query itself": 1}
+
+
 def test_layouts_of_qrels(texts_to_code):
     expected = read_set(texts_to_code).revision
     (texts_to_code / "qrels.tsv").write_text("1\t0\tb\t1\n2\t0\ta\t1\n")  # TREC's, without a header

@@ -5,11 +5,11 @@ zero-shot-search/dataset/`): lists of submissions for Java, Python and Ruby, and
 other seven for the problems of the Java list: accepted submissions, at most one of each cluster of near duplicates
 (`Project_CodeNet/derived/duplicates/<language>/clusters/<problem>-clusters`), at most ten a problem. It shuffles
 without a seed, so nobody can draw its sets again. Two oddities: it drops submissions whose *original* language
-is exactly the language's name (`if row[5] == lang: continue`), which takes out most of the AIZU judge's, and lets a
-rejected submission use up its cluster. Problems with one solution stay as documents that no query finds.
+is spelled exactly like the language (`if row[5] == lang: continue`), and lets a rejected submission use up its
+cluster. Problems with one solution stay as documents that no query looks for.
 
 Here the draw is ordered by the hash of a seed and the submission's number, so it is the same on every machine, and
-neither oddity is kept. The numbers of two draws are close, not equal: the paper's tables are no target to hit exactly.
+neither oddity is kept. It is another draw than the paper's, whose numbers it therefore cannot meet to the digit.
 Files written by `extend.py` (`<language>_with_func.jsonl`) are read as they are.
 """
 

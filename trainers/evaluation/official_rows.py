@@ -41,7 +41,7 @@ def by_url(
         documents=[undocumented(code) for code in codes] if language == "python" else codes,
         document_languages=[language] * len(pool),
         relevance=Relevance.from_dicts([places[row["url"]] for _, row in kept]),
-        joined_tokens=[_joined(row) for row in tokens] if all(tokens) else None,
+        joined_tokens=[_joined(row) for row in tokens] if None not in tokens else None,
         problems={problem: count for problem, count in problems.items() if count},
     )
 

@@ -240,7 +240,7 @@ class _PythonTokens:
     def _over_lines(self, quote: str, at: int, needs_join: bool) -> int:
         """Follow a string over lines, which must end with a backslash if it `needs_join`; the kind that comes of it.
 
-        Of a string that lacked a backslash the old tokenizer remembers so much that the next '''' needs them too.
+        After a string that lacked a backslash the old tokenizer wants them in the next triple-quoted one too.
         """
         while at < len(self.text):
             line_end = self._end_of_line(at)

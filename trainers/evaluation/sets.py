@@ -35,8 +35,8 @@ class RetrievalSet:
         query_ids: One a query.
         queries: Text or code.
         query_languages: Programming language of each query, "" for a text.
-        document_ids: One a document. A query whose id is also a document's is that document: it is dropped from its
-            own ranking.
+        document_ids: One a document. A query whose id and text are also a document's is that document: it is dropped
+            from its own ranking.
         documents: Code.
         document_languages: Programming language of each document, "" if unknown.
         relevance: Relevant documents of each query, by their place in `documents`.
@@ -77,8 +77,9 @@ class RetrievalSet:
     @cached_property
     def own_documents(self) -> np.ndarray:
         """Place of each query's own document in the corpus, -1 where there is none."""
-        places = {identity: place for place, identity in enumerate(self.document_ids)}
-        return np.array([places.get(identity, -1) for identity in self.query_ids], dtype=np.int64)
+        places = {pair: place for place, pair in enumerate(zip(self.document_ids, self.documents, strict=True))}
+        pairs = zip(self.query_ids, self.queries, strict=True)
+        return np.array([places.get(pair, -1) for pair in pairs], dtype=np.int64)
 
 
 def read_beir(folder: str | Path, *, split: str = "test", name: str | None = None) -> RetrievalSet:
@@ -100,7 +101,9 @@ def read_beir(folder: str | Path, *, split: str = "test", name: str | None = Non
     documents = _read_texts(_need(folder / CORPUS), "documents", problems)
     queries = _read_texts(_need(folder / QUERIES), "queries", problems)
     places = {row["_id"]: place for place, row in enumerate(documents)}
-    judged = _read_qrels(_qrels_file(folder, split), {row["_id"] for row in queries}, places, problems)
+    texts = {row["_id"]: row["text"] for row in queries}
+    own = {identity for identity, place in places.items() if texts.get(identity) == documents[place]["text"]}
+    judged = _read_qrels(_qrels_file(folder, split), set(texts), places, own, problems)
     kept = [row for row in queries if judged.get(row["_id"])]
     problems["queries without a relevant document"] += len(queries) - len(kept)
     problems["empty documents"] += sum(not row["text"].strip() for row in documents)
@@ -227,9 +230,12 @@ def _read_texts(path: Path, what: str, problems: Counter[str]) -> list[dict[str,
 
 
 def _read_qrels(
-    path: Path, queries: set[str], places: dict[str, int], problems: Counter[str]
+    path: Path, queries: set[str], places: dict[str, int], own: set[str], problems: Counter[str]
 ) -> dict[str, dict[int, float]]:
-    """Query id -> place of a relevant document -> gain. A first line whose score is no number is a header."""
+    """Query id -> place of a relevant document -> gain. A first line whose score is no number is a header.
+
+    `own` are the queries that are documents themselves: they do not count as relevant to themselves.
+    """
     judged: dict[str, dict[int, float]] = {}
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
         cells = line.split("\t")
@@ -242,7 +248,7 @@ def _read_qrels(
         query, document, gain = cells[0], cells[1], float(cells[2])
         if query not in queries or document not in places:
             problems[f"judgements of unknown {'queries' if query not in queries else 'documents'}"] += 1
-        elif query == document:
+        elif query == document and query in own:
             problems["judgements of a query itself"] += 1
         elif gain > 0:
             judged.setdefault(query, {})[places[document]] = gain
