@@ -9,7 +9,7 @@ import argparse
 import base64
 import re
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +18,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from data_collators.files import check_output_folder, new_file, new_folder
 
 from .eval_compare import check_scores, compare_column, pair_words, version_notes
-from .eval_matrices import make_matrices
+from .eval_matrices import Matrix, make_matrices
 from .eval_plots import heat_colours, plot_bars, plot_matrix
 from .eval_results import IN_DOMAIN, Result, Results, find_results, read_results
-from .eval_tables import make_tables
+from .eval_tables import Table, make_tables
 from .eval_words import escape_markdown, metric_name, percent, short_names
 from .significance import ALPHA
 
@@ -39,23 +39,12 @@ def write_report(results: Results, folder: Path, *, seed: int = 0, resamples: in
     tables, matrices = make_tables(results.rows), make_matrices(results.rows)
     if not tables and not matrices:
         raise ValueError("no results to report. Name a results.json that an evaluation wrote.")
-    bars, heats = {}, []
-    for number, table in enumerate(tables, start=1):
-        bars[table.task] = f"bars_{number}_{_slug(table.task)}.png"
-        plot_bars(table, folder / bars[table.task])
-    digits = len(str(len(matrices)))
-    for number, matrix in enumerate(matrices, start=1):
-        # One scale for all models on a set, so that their maps compare.
-        top = max(row.value for m in matrices if m.column == matrix.column for row in m.cells.values())
-        name = f"matrix_{number:0{digits}}_{_slug(matrix.model or '', matrix.column.dataset)}.png"
-        plot_matrix(matrix, folder / name, top)
-        heats.append({"matrix": matrix, "top": top, "picture": name})
     options = {"seed": seed, "resamples": resamples}
     compared = {column: compare_column(t, column, results, **options) for t in tables for column in t.columns}
     values = {
         "tables": tables,
-        "heats": heats,
-        "bars": bars,
+        "heats": _draw_matrices(matrices, folder),
+        "bars": _draw_bars(tables, folder),
         "compared": compared,
         "uncompared": [column.dataset for column, one in compared.items() if not one.models],
         "evaluated": _evaluated(results.rows),
@@ -70,6 +59,26 @@ def write_report(results: Results, folder: Path, *, seed: int = 0, resamples: in
         text = environment.get_template(f"eval_{name}.jinja").render(**values)
         with new_file(folder / name) as partial:
             partial.write_text(text, encoding="utf-8")
+
+
+def _draw_bars(tables: Sequence[Table], folder: Path) -> dict[str, str]:
+    """Task -> file name of its picture."""
+    names = {table.task: f"bars_{number}_{_slug(table.task)}.png" for number, table in enumerate(tables, start=1)}
+    for table in tables:
+        plot_bars(table, folder / names[table.task])
+    return names
+
+
+def _draw_matrices(matrices: Sequence[Matrix], folder: Path) -> list[dict[str, Any]]:
+    """Each matrix with the value of its lightest colour and the file name of its picture."""
+    heats, digits = [], len(str(len(matrices)))
+    for number, matrix in enumerate(matrices, start=1):
+        # One scale for all models on a set, so that their maps compare.
+        top = max(row.value for m in matrices if m.column == matrix.column for row in m.cells.values())
+        name = f"matrix_{number:0{digits}}_{_slug(matrix.model or '', matrix.column.dataset)}.png"
+        plot_matrix(matrix, folder / name, top)
+        heats.append({"matrix": matrix, "top": top, "picture": name})
+    return heats
 
 
 def _environment(folder: Path) -> Environment:

@@ -538,9 +538,20 @@ def test_domain_of_a_result(tmp_path):
 
 def test_command_writes_results_and_the_values_of_each_query(demo, texts_to_code, tmp_path, capsys):
     output = tmp_path / "results.json"
-    model = str(demo / "checkpoint")
-    argv = ["eval", "retrieval", "bm25", model, "--data", str(texts_to_code), str(demo / "data" / "pairs")]
-    assert coderep.main([*argv, "--output", str(output), "--zero-shot", "small*"]) == 0
+    model = "me/model"
+    argv = [
+        "eval",
+        "retrieval",
+        "bm25",
+        str(demo / "checkpoint"),
+        "--data",
+        str(texts_to_code),
+        str(demo / "data" / "pairs"),
+    ]
+    assert coderep.main([*argv, "--name", "one", "--output", str(output)]) == 2
+    assert "--name needs a name for each of the 2 models, got 1" in capsys.readouterr().err
+    argv += ["--name", "bm25", "me/model", "--output", str(output), "--zero-shot", "small*"]
+    assert coderep.main(argv) == 0
     record = json.loads(output.read_text())
     totals = {(r["model"], r["dataset"], r["metric"]): r for r in record["results"] if not r["corpus_language"]}
     assert totals["bm25", "small set", "mrr"]["value"] == 1.0

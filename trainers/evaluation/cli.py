@@ -32,16 +32,19 @@ def main(argv: list[str]) -> int:
         check_output_file(args.output)
     quiet_bars()
     protocol = choose_protocol(args.protocol, code_length=args.max_length, text_length=args.max_length, ties=args.ties)
+    names = args.name or args.model
+    if len(names) != len(args.model):
+        raise ValueError(f"--name needs a name for each of the {len(args.model)} models, got {len(names)}.")
     sets = [data for name in args.data for data in load_sets(name, args.split, args.root)]
     outcomes: list[tuple[str, RetrievalSet, RetrievalOutcome]] = []
-    for model in args.model:
+    for model, name in zip(args.model, names, strict=True):
         scorer = _scorer(model, args)
         for data in sets:
             domain = domain_of(model, data.name, args.in_domain, args.zero_shot)
-            outcome = evaluate_retrieval(scorer, data, protocol, model=model, domain=domain)
-            outcomes.append((model, data, outcome))
+            outcome = evaluate_retrieval(scorer, data, protocol, model=name, domain=domain)
+            outcomes.append((name, data, outcome))
             first = outcome.results[0]
-            say(f"{model}, {data.name}: MRR {100 * first.value:.2f} %, {first.seconds:.0f} s")
+            say(f"{name}, {data.name}: MRR {100 * first.value:.2f} %, {first.seconds:.0f} s")
             if args.output:  # after each set: what is done is kept if the next one fails
                 save_outcomes(args.output, outcomes)
     print(retrieval_table([result for _, _, outcome in outcomes for result in outcome.results]))  # noqa: T201
@@ -115,6 +118,7 @@ def _parser() -> argparse.ArgumentParser:
         help="folders in BEIR's layout or made by `coderep data pairs`, folders of such, or published sets: "
         + ", ".join(official_names()),
     )
+    add("--name", nargs="+", help="names of the models in the results (default: as they were given)")
     add("--root", help="folder with the official files of the published sets (default: from the Hub)")
     add("--split", help="split to evaluate (default: test)")
     add("--protocol", default="raw", help=f"{' or '.join(PROTOCOLS)}, see docs/EVALUATION.md (default: raw)")
