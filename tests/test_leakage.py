@@ -347,7 +347,7 @@ def test_rows_of_a_file_may_differ(tmp_path):
 
 
 def test_a_worker_that_is_killed(leaky, monkeypatch):
-    monkeypatch.setattr("data_collators.builders.leakage.find._best_in_worker", os._exit)
+    monkeypatch.setattr("data_collators.builders.leakage.find.partial", lambda function, index: os._exit)
     monkeypatch.setattr("data_collators.builders.leakage.find._batches", lambda texts: iter([9]))
     with pytest.raises(OSError, match="a worker process was killed, perhaps for want of memory"):
         find_leakage([leaky[0]], [leaky[1]], num_proc=2)

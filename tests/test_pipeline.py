@@ -141,7 +141,7 @@ def test_a_killed_worker_is_one_line_and_the_command_goes_on(many, tmp_path):
     os.kill(workers_of(process, 1)[0].pid, signal.SIGKILL)
     _, errors = process.communicate(timeout=120)
     assert process.returncode == 1 and "Traceback" not in errors
-    assert "coderep: a worker process was killed, perhaps for want of memory. The same command goes on" in errors
+    assert "coderep: a worker process was killed, perhaps for want of memory. Give the same command again" in errors
     assert coderep.main(command(again, tmp_path / "out")[3:]) == 0
 
 

@@ -19,14 +19,19 @@ import numpy as np
 import pyarrow.parquet as pq
 
 _WORD = re.compile(rb"[0-9a-z_\x80-\xff]+")
-_MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
+MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 _SHORTEST = 4
 _SUFFIXES = (".jsonl", ".parquet")
 
 
+def split_words(text: str) -> list[bytes]:
+    """The words that runs are made of: letters and digits in lower case."""
+    return _WORD.findall(text.lower().encode("utf-8", "replace"))
+
+
 def word_hashes(text: str) -> np.ndarray:
     """A number for each word."""
-    words = _WORD.findall(text.lower().encode("utf-8", "replace"))
+    words = split_words(text)
     return np.fromiter(map(crc32, words), dtype=np.uint64, count=len(words))
 
 
@@ -37,7 +42,7 @@ def run_hashes(words_W: np.ndarray, length: int) -> np.ndarray:
     runs = len(words_W) - length + 1
     total_R = np.zeros(runs, dtype=np.uint64)
     for start in range(length):
-        total_R = total_R * _MULTIPLIER + words_W[start : start + runs]
+        total_R = total_R * MULTIPLIER + words_W[start : start + runs]
     return total_R ^ (total_R >> np.uint64(31))
 
 
@@ -68,7 +73,7 @@ class Contamination:
         places_R = np.searchsorted(self.runs, hashes_R)
         places_R[places_R == len(self.runs)] = 0
         hits = np.flatnonzero(self.runs[places_R] == hashes_R) if len(self.runs) else np.empty(0, dtype=int)
-        words = _WORD.findall(text.lower().encode("utf-8", "replace")) if len(hits) else []
+        words = split_words(text) if len(hits) else []
         for hit in hits.tolist():
             run = words[hit : hit + self.ngram]
             if len({word for word in run if not word.isdigit()}) * 2 >= self.ngram:

@@ -26,15 +26,21 @@ def check_library() -> None:
         raise ImportError("finding near duplicates needs rensa: pip install 'coderep[dedup]'")
 
 
+def shingles(text: str) -> set[str]:
+    """The word 5-grams of a text, whose overlap between two texts (Jaccard) is their similarity."""
+    words = _WORD.findall(text)
+    return {" ".join(words[start : start + _NGRAM]) for start in range(len(words) - _NGRAM + 1)}
+
+
 def signature(text: str) -> bytes:
     """MinHash signature of a text: 128 numbers of 32 bits; the same in every process. b"" if it has too few words."""
     from rensa import RMinHash
 
-    words = _WORD.findall(text)
-    if len(words) < _NGRAM:
+    found = shingles(text)
+    if not found:
         return b""
     sketch = RMinHash(num_perm=PERMUTATIONS, seed=42)
-    sketch.update(list({" ".join(words[start : start + _NGRAM]) for start in range(len(words) - _NGRAM + 1)}))
+    sketch.update(list(found))
     return np.array(sketch.digest(), dtype="<u4").tobytes()
 
 

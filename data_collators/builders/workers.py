@@ -77,8 +77,8 @@ def _unless_killed() -> Iterator[None]:
         yield
     except (EOFError, OSError) as error:
         raise OSError(
-            "a worker process was killed, perhaps for want of memory. The same command goes on where this one "
-            "stopped; fewer --num-proc need less memory."
+            "a worker process was killed, perhaps for want of memory. Give the same command again; fewer --num-proc "
+            "need less memory."
         ) from error
 
 

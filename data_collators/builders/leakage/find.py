@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import sys
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor
 from dataclasses import dataclass
-from multiprocessing import get_context
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from tqdm.auto import tqdm
 
+from ..decontamination import split_words
 from ..dedup import check_library
-from .index import KINDS, MIN_WORDS, LeakageIndex, Match, check_limits, digest, meeting_probability, split_words
+from ..workers import share_out
+from .index import KINDS, MIN_WORDS, LeakageIndex, Match, check_limits, digest, meeting_probability
 from .report import POSITIVES, Hit, LeakageReport, PartCounts
 from .sets import EvalSet, read_evaluation
 from .tables import TrainText
@@ -214,31 +215,9 @@ def _best(index: LeakageIndex, batch: Sequence[TrainText]) -> dict[int, _Leak]:
     return best
 
 
-_INDEX: list[LeakageIndex] = []  # of a worker process
-
-
-def _receive(index: LeakageIndex) -> None:
-    _INDEX[:] = [index]
-
-
-def _best_in_worker(batch: Sequence[TrainText]) -> dict[int, _Leak]:
-    return _best(_INDEX[0], batch)
-
-
 def _scanned(index: LeakageIndex, batches: Iterable[list[TrainText]], num_proc: int) -> Iterator[dict[int, _Leak]]:
     if num_proc == 1:
         yield from (_best(index, batch) for batch in batches)
-        return
-    # New processes, not forks: threads of tokenizers and Arrow do not survive those.
-    with ProcessPoolExecutor(num_proc, get_context("spawn"), initializer=_receive, initargs=(index,)) as pool:
-        pending: deque[Future[dict[int, _Leak]]] = deque()
-        try:
-            for batch in batches:
-                pending.append(pool.submit(_best_in_worker, batch))
-                if len(pending) > 2 * num_proc:  # else all training data would wait in memory
-                    yield pending.popleft().result()
-            yield from (future.result() for future in pending)
-        except BrokenExecutor as error:
-            raise OSError(
-                "a worker process was killed, perhaps for want of memory. Fewer --num-proc need less of it."
-            ) from error
+    else:
+        tasks = ((batch,) for batch in batches)
+        yield from (best for _, best in share_out(partial(_best, index), tasks, num_proc))

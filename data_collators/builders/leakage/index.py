@@ -13,9 +13,8 @@ from zlib import crc32
 
 import numpy as np
 
-from ..decontamination import _MULTIPLIER, run_hashes, word_hashes
-from ..decontamination import _WORD as _RUN_WORD
-from ..dedup import _NGRAM, _WORD, BANDS, PERMUTATIONS, signature
+from ..decontamination import MULTIPLIER, run_hashes, split_words, word_hashes
+from ..dedup import BANDS, PERMUTATIONS, shingles, signature
 
 KINDS = ("exact", "near", "contained", "overlap")  # from the strongest to the weakest
 MIN_WORDS = 5
@@ -31,17 +30,6 @@ def squeeze(text: str) -> str:
 def digest(text: str) -> bytes:
     """128 bits that exact duplicates share."""
     return hashlib.blake2b(squeeze(text).encode("utf-8", "surrogatepass"), digest_size=16).digest()
-
-
-def split_words(text: str) -> list[bytes]:
-    """The words that runs are made of: letters and digits in lower case."""
-    return _RUN_WORD.findall(text.lower().encode("utf-8", "replace"))
-
-
-def shingles(text: str) -> set[str]:
-    """The word 5-grams of a text, whose overlap between two texts (Jaccard) is their similarity."""
-    words = _WORD.findall(text)
-    return {" ".join(words[start : start + _NGRAM]) for start in range(len(words) - _NGRAM + 1)}
 
 
 def jaccard(left: set[str], right: set[str]) -> float:
@@ -93,7 +81,7 @@ def band_keys(signatures_NP: np.ndarray) -> np.ndarray:
     parts_NBK = np.ascontiguousarray(signatures_NP).view("<u8").reshape(len(signatures_NP), BANDS, -1)
     keys_NB = np.broadcast_to(np.arange(1, BANDS + 1, dtype=np.uint64), parts_NBK.shape[:2])
     for part in range(parts_NBK.shape[2]):
-        keys_NB = keys_NB * _MULTIPLIER + parts_NBK[:, :, part]
+        keys_NB = keys_NB * MULTIPLIER + parts_NBK[:, :, part]
     return keys_NB ^ (keys_NB >> np.uint64(31))
 
 
