@@ -37,9 +37,8 @@ def user_folder(demo, corpus, tmp_path, monkeypatch):
 @pytest.fixture
 def evaluation_folder(user_folder):
     """With a retrieval set and a classification set."""
-    tasks = {
-        f"{verb} the {noun}": f"def {verb}_{noun}(x): ..." for verb in ("read", "write") for noun in ("row", "page")
-    }
+    pairs = [(verb, noun) for verb in ("read", "write") for noun in ("row", "page")]
+    tasks = {f"{verb} the {noun}": f"def {verb}_{noun}(x): return x.find(1) + 1" for verb, noun in pairs}
     write_lines(user_folder / "my_set" / "corpus.jsonl", ({"_id": c, "text": c} for c in tasks.values()))
     write_lines(user_folder / "my_set" / "queries.jsonl", ({"_id": t, "text": t} for t in tasks))
     (user_folder / "my_set" / "qrels.tsv").write_text("".join(f"{t}\t{c}\t1\n" for t, c in tasks.items()))
