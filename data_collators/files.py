@@ -1,4 +1,4 @@
-"""Results are written under a temporary name and renamed: whole or not at all."""
+"""Files: results are written under a temporary name and renamed, whole or not at all; lines of JSON are read."""
 
 from __future__ import annotations
 
@@ -69,6 +69,25 @@ def write_json(path: str | Path, record: dict[str, Any]) -> None:
     """Write a record under a temporary name, then rename."""
     with new_file(path) as partial:
         partial.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def json_lines(path: str | Path) -> Iterator[dict[str, Any]]:
+    """The objects of a JSONL file; bytes that are not UTF-8 become replacement characters.
+
+    Raises:
+        ValueError: A line is not a JSON object.
+    """
+    with Path(path).open(encoding="utf-8", errors="replace") as file:
+        for number, line in enumerate(file, start=1):
+            if not line.strip():
+                continue
+            try:
+                row = json.loads(line)
+            except ValueError as error:
+                raise ValueError(f"{str(path)!r}, line {number} is not JSON ({error}). Fetch the file anew.") from error
+            if not isinstance(row, dict):
+                raise ValueError(f"{str(path)!r}, line {number} is not a JSON object.")
+            yield row
 
 
 def check_output_file(path: str | Path) -> None:

@@ -86,7 +86,7 @@ def loops_or_classes(tmp_path):
 class TableEmbedder:
     """Embeddings from a table; remembers what it was asked."""
 
-    name, limit = "table", None
+    name, limit, changes = "table", None, ()
 
     def __init__(self, table, tokenizer=None):
         self.table, self.asked = table, []

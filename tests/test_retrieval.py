@@ -57,7 +57,7 @@ def texts_to_code(tmp_path):
 class TableScorer:
     """Scores from a table, in blocks of a given size."""
 
-    name = "table"
+    name, changes = "table", ()
 
     def __init__(self, scores, block=3):
         self.scores, self.block = np.asarray(scores, dtype=np.float32), block
@@ -145,6 +145,21 @@ def test_revision_follows_the_content(texts_to_code):
     assert read_set(texts_to_code).revision != before
 
 
+def test_revision_covers_how_a_set_is_ranked(tmp_path):
+    rows = [document("a", "x", "go"), document("b", "y", "go")]
+    plain = read_beir(write_set(tmp_path / "one", rows, rows, [("a", "b", 1)]))
+    pooled = read_beir(write_set(tmp_path / "two", rows, rows, [("a", "b", 1)], "code2code in-language"))
+    tokens = [{**row, "code_tokens": ["t"]} for row in rows]
+    with_tokens = read_beir(write_set(tmp_path / "three", tokens, rows, [("a", "b", 1)]))
+    assert len({plain.revision, pooled.revision, with_tokens.revision}) == 3
+
+
+def test_what_a_model_was_changed_in_stands_in_the_protocol(demo, tmp_path, texts_to_code):
+    embedder = load_embedder(demo / "checkpoint", cache=tmp_path, dimensions=8, dtype="bfloat16", loader="transformers")
+    first = evaluate_retrieval(CosineScorer(embedder), read_set(texts_to_code)).results[0]
+    assert first.protocol == "raw, 8 dimensions, bfloat16, loaded by transformers"
+
+
 # what is wrong with a set
 
 
@@ -194,6 +209,17 @@ def test_layouts_of_qrels(texts_to_code):
     assert read_set(texts_to_code).revision == expected
 
 
+def test_split_that_is_not_there_is_refused(texts_to_code):
+    with pytest.raises(FileNotFoundError, match=r"has no split 'dev' \(qrels/dev.tsv\)"):
+        read_set(texts_to_code, split="dev")
+
+
+def test_names_of_languages_are_ours(tmp_path):
+    rows = [document("a", "x", "Python"), document("b", "y", "C#"), document("c", "z", "cobol")]
+    data = read_beir(write_set(tmp_path / "set", rows, rows, [("a", "b", 1)]))
+    assert data.document_languages == ["python", "csharp", "cobol"]
+
+
 def test_title_is_read_before_the_text(tmp_path):
     rows = [{"_id": "a", "title": "sum", "text": "x"}, {"_id": "b", "title": "", "text": "y"}]
     data = read_beir(write_set(tmp_path / "set", rows, [document("1", "q")], [("1", "a", 1)]))
@@ -229,7 +255,10 @@ def test_missing_sets(tmp_path, texts_to_code, capsys):
     assert "unknown protocol 'rew'. Did you mean 'raw'? Protocols: raw, codesage" in capsys.readouterr().err
 
 
-def test_find_sets_lists_folders_by_name(tmp_path, texts_to_code):
+def test_find_sets_lists_folders_by_name(tmp_path, texts_to_code, demo):
+    assert find_sets(demo / "data") == [demo / "data" / "pairs"]
+    with pytest.raises(ValueError, match="holds no pairs but stage1"):
+        read_set(demo / "data" / "stage1")
     assert find_sets(tmp_path) == [texts_to_code] and find_sets(texts_to_code) == [texts_to_code]
 
 
@@ -250,6 +279,7 @@ def test_label_names_what_was_changed():
     assert choose_protocol("raw", code_length=256, text_length=256).label == "raw, 256 tokens"
     changed = choose_protocol("codesage", code_length=256, ties="order")
     assert changed.label == "codesage, code 256, text 128 tokens, ties by order"
+    assert choose_protocol("raw", mrr_cutoff=10, cleaned=True).label == "raw, cleaned, MRR cut at 10"
 
 
 def test_codesage_cleans_code_and_joins_texts(tmp_path, texts_to_code):
@@ -271,6 +301,12 @@ def test_codesage_joins_published_tokens(tmp_path):
     data = read_beir(write_set(tmp_path / "set", rows, [document("1", "a  b")], [("1", "a", 1)]))
     protocol = choose_protocol("codesage")
     assert protocol.documents(data)[0] == ["def f ( ) : pass"] and protocol.queries(data)[0] == ["a b"]
+    rows[0]["code_tokens"] = "def f ( ) :  pass"
+    data = read_beir(write_set(tmp_path / "set", rows, [document("1", "q")], [("1", "a", 1)]))
+    assert protocol.documents(data)[0] == ["def f ( ) : pass"]
+    rows[0]["code_tokens"] = 3
+    with pytest.raises(ValueError, match="holds code_tokens that are no list of strings: 3"):
+        read_beir(write_set(tmp_path / "set", rows, [document("1", "q")], [("1", "a", 1)]))
 
 
 def test_mrr_is_cut_by_the_protocol(tmp_path):
@@ -308,6 +344,29 @@ def test_bm25_scores_are_those_of_the_formula():
 def test_bm25_takes_texts_without_words(texts_to_code):
     assert next(Bm25Scorer().blocks((["!?"], 1), (["...", "x"], 1), texts=True)).tolist() == [[0.0, 0.0]]
     assert next(Bm25Scorer().blocks((["x"], 1), (["...", "x"], 1), texts=True))[0].argmax() == 1
+
+
+def test_bm25_without_any_word_scores_nothing():
+    assert next(Bm25Scorer().blocks((["x"], 1), (["...", ""], 1), texts=True)).tolist() == [[0.0, 0.0]]
+
+
+def test_copies_of_a_document_score_alike(tmp_path):
+    """A product of matrices may round the last columns of a block differently."""
+    rng = np.random.default_rng(0)
+
+    class Embedder:
+        name, changes = "random", ()
+
+        def embed(self, texts, *, max_length, kind):
+            vectors = {text: np.random.default_rng(len(text)).normal(size=384) for text in texts}
+            return np.array([vectors[text] for text in texts], dtype=np.float32)
+
+    documents = ["x" * int(length) for length in rng.integers(1, 60, 203)]
+    (scores,) = CosineScorer(Embedder()).blocks((["query"], 9), (documents, 9), texts=True)
+    expected = Embedder().embed(["query"], max_length=9, kind="") @ Embedder().embed(documents, max_length=9, kind="").T
+    np.testing.assert_allclose(scores, expected, rtol=1e-4, atol=1e-4)
+    for text in set(documents):
+        assert len({scores[0, place] for place, other in enumerate(documents) if other == text}) == 1
 
 
 def test_block_of_scores_is_bounded():
@@ -405,7 +464,9 @@ cached_embeddings(embed, [str(i) for i in range(5000)], key=("m",), folder=sys.a
 def test_fingerprint_tells_models_and_tokenizers_apart(demo):
     encoder = load_embedder(demo / "checkpoint")
     again, other = load_embedder(demo / "checkpoint"), load_embedder(demo / "checkpoint")
-    assert encoder.fingerprint == again.fingerprint
+    again.count_cut(["a"], 1)
+    again.embed(["a"])  # leaves its truncation in the tokenizer
+    assert encoder.fingerprint == again.fingerprint == load_embedder(demo / "checkpoint").fingerprint
     next(other.encoder.model.parameters()).data.view(-1)[0] += 1
     assert other.fingerprint != encoder.fingerprint
 
@@ -441,8 +502,8 @@ def test_static_model(tmp_path, tokenizer):
     texts = ["def f(): pass", "return x", "def f(): pass" + " and more" * 9]
     vectors = embedder.embed(texts, max_length=512)
     assert vectors.shape == (3, 4)
-    length = token_lengths(embedder.model.tokenizer, texts)[0] - 1  # without EOS, which static models do not add
-    assert embedder.count_cut(texts, length) == 2 and embedder.count_cut(texts, 512) == 0
+    length = token_lengths(embedder.model.tokenizer, texts)[0]
+    assert embedder.count_cut(texts, length) == 1 and embedder.count_cut(texts, 512) == 0
     cut = embedder.embed(texts, max_length=length)
     np.testing.assert_allclose(cut[2], cut[0], atol=1e-6)
     assert not np.allclose(vectors[2], vectors[0])
@@ -525,10 +586,16 @@ def test_domain_of_a_result(tmp_path):
     assert domain_of("some/model", "csn_ruby", in_domain=["csn*"]) == "in-domain"
     assert domain_of("some/model", "cosqa", in_domain=["csn*"], zero_shot=["*"]) == "zero-shot"
     data = {"sources": ["mine"], "decontamination": {"sets": ["cosqa"]}}
+    (tmp_path / "checkpoint").mkdir()
+    for claim, expected in (({"model": None}, "zero-shot"), ({"model": "other/model"}, "unknown")):
+        # One stage by itself: only from scratch is it all that the model has seen.
+        (tmp_path / "run.json").write_text(json.dumps({"data": data}))
+        (tmp_path / "stage.json").write_text(json.dumps(claim))
+        assert domain_of(str(tmp_path / "checkpoint"), "cosqa") == expected
+        assert domain_of(str(tmp_path / "checkpoint"), "mine") == "in-domain"
     other = {"sources": ["mine"], "decontamination": {"sets": []}}
     for stages, expected in (([data, data], "zero-shot"), ([data, other], "unknown")):
         (tmp_path / "run.json").write_text(json.dumps({"stages": [{"data": stage} for stage in stages]}))
-        (tmp_path / "checkpoint").mkdir(exist_ok=True)
         assert domain_of(str(tmp_path / "checkpoint"), "cosqa") == expected
         assert domain_of(str(tmp_path / "checkpoint"), "mine") == "in-domain"
 
@@ -562,7 +629,9 @@ def test_command_writes_results_and_the_values_of_each_query(demo, texts_to_code
         rows = [row for row in table if (row["model"], row["dataset"]) == (name, dataset)]
         assert len(rows) == result["n"]
         assert np.mean([row[metric] for row in rows]) == pytest.approx(result["value"])
-    shown = capsys.readouterr().out
+    assert coderep.main(["eval", "retrieval", "bm25", "bm25", "--data", str(texts_to_code)]) == 2
+    shown, errors = capsys.readouterr()
+    assert "models need different names" in errors
     assert "small set" in shown and "percent; protocol: raw" in shown
 
 

@@ -37,7 +37,11 @@ def model_fingerprint(model: Any, tokenizer: Any = None, *settings: Any) -> str:
         digest.update(tensor.detach().cpu().contiguous().float().numpy().tobytes())
     if tokenizer is not None:
         backend = getattr(tokenizer, "backend_tokenizer", tokenizer)
-        digest.update((backend.to_str() if hasattr(backend, "to_str") else repr(tokenizer)).encode())
+        if hasattr(backend, "to_str"):  # without what the last call set
+            state = {**json.loads(backend.to_str()), "truncation": None, "padding": None}
+            digest.update(json.dumps(state, sort_keys=True).encode())
+        else:
+            digest.update(repr(tokenizer).encode())
     return digest.hexdigest()[:24]
 
 

@@ -24,15 +24,16 @@ _IN_MODULES = {"mean_tokens": "mean", "cls_token": "cls", "lasttoken": "last", "
 _END_WITH_EOS = ("coderep", "codesage")  # trained on packed documents that each end with EOS
 
 
-def check_encoder(folder: str | Path, tokenizer: Any) -> list[str]:
+def check_encoder(folder: str | Path, tokenizer: Any, model_type: str = "") -> list[str]:
     """What in a checkpoint folder contradicts itself, as lines for people; empty if nothing does.
 
     Args:
         folder: The checkpoint; a Hub repo that is not on disk is checked by its tokenizer alone.
         tokenizer: The tokenizer as loaded.
+        model_type: Of the model as loaded; "" is what the folder says.
     """
     folder = Path(folder)
-    return [*_pooling_warnings(folder), *_eos_warnings(folder, tokenizer)]
+    return [*_pooling_warnings(folder), *_eos_warnings(folder, tokenizer, model_type)]
 
 
 def _pooling_warnings(folder: Path) -> Iterator[str]:
@@ -48,7 +49,7 @@ def _pooling_warnings(folder: Path) -> Iterator[str]:
         yield f"the card speaks of {' and '.join(named)} pooling, the model pools by {used}"
 
 
-def _eos_warnings(folder: Path, tokenizer: Any) -> Iterator[str]:
+def _eos_warnings(folder: Path, tokenizer: Any, model_type: str) -> Iterator[str]:
     if not callable(tokenizer) or getattr(tokenizer, "eos_token_id", None) is None:
         return
     eos, text = tokenizer.eos_token, "def add(a, b):\n    return a + b"
@@ -56,7 +57,7 @@ def _eos_warnings(folder: Path, tokenizer: Any) -> Iterator[str]:
     cut = tokenizer(text, truncation=True, max_length=4)["input_ids"]
     ends = whole[-1:] == [tokenizer.eos_token_id]
     config, settings = _read(folder / CONFIG), _read(folder / "tokenizer_config.json")
-    asked = settings.get("add_eos_token") or config.get("model_type") in _END_WITH_EOS
+    asked = settings.get("add_eos_token") or (model_type or config.get("model_type")) in _END_WITH_EOS
     if asked and not ends:
         yield f"texts should end with {eos}, and the tokenizer does not append it: embeddings differ from training"
     if ends and cut[-1:] != whole[-1:]:

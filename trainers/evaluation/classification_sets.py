@@ -14,7 +14,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from .sets import META, json_lines
+from data_collators.files import json_lines
+
+from .sets import META
 
 TRAIN, TEST_FILES = "train.jsonl", ("test.jsonl", "valid.jsonl")
 SINGLE, PAIR = ("code",), ("code1", "code2")

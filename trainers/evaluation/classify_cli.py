@@ -122,6 +122,7 @@ class ProbeLearner:
 
     def __init__(self, embedder: Embedder) -> None:
         self.embedder, self.name, self.limit = embedder, embedder.name, embedder.limit
+        self.changes = embedder.changes
         library = isinstance(embedder, SentenceTransformerEmbedder)
         self.tokenizer = embedder.model.tokenizer if library else embedder.encoder.tokenizer
 
@@ -158,6 +159,7 @@ class FinetuneLearner:
             reason = str(error).splitlines()[0]
             raise ValueError(f"{source!r} cannot be tuned ({reason}). Use --setting {PROBE}.") from error
         self.name, self.revision = source, revision
+        self.changes = (f"revision {revision}",) if revision else ()
         self.tokenizer, self.limit = encoder.tokenizer, encoder.max_length
         self.learning_rate = finetune_rate(encoder.model)
 
@@ -216,10 +218,11 @@ def evaluate_classification(
     predictions = learner.predict(data, protocol)
     counts = {**data.problems, **_count_cut(learner, data, protocol.max_length)}
     seconds = round(time.monotonic() - started, 2)
+    label = ", ".join([protocol.label(published), *learner.changes])
     results = []
     for metric, function in METRICS.items():
         value, spread = mean_and_spread([function(labels_N, data.test.labels) for labels_N in predictions])
-        record = (learner.name, f"{kind} classification", data.name, data.revision, protocol.label(published), metric)
+        record = (learner.name, f"{kind} classification", data.name, data.revision, label, metric)
         extra = {"domain": domain, "spread": spread, "counts": {name: count for name, count in counts.items() if count}}
         results.append(EvalResult(*record, value, len(data.test), seconds, **extra))
     return results

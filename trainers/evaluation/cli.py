@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from dataclasses import asdict
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pyarrow as pa
@@ -16,7 +17,7 @@ from ..progress import quiet_bars, say
 from ..records import machine, versions
 from .checks import check_encoder
 from .domain import domain_of
-from .embedders import LOADERS, SentenceTransformerEmbedder, load_embedder
+from .embedders import LOADERS, SentenceTransformerEmbedder, check_model, load_embedder
 from .official import load_official, official_names
 from .protocols import PROTOCOLS, choose_protocol
 from .retrieval import RetrievalOutcome, evaluate_retrieval
@@ -32,10 +33,9 @@ def main(argv: list[str]) -> int:
         check_output_file(args.output)
     quiet_bars()
     protocol = choose_protocol(args.protocol, code_length=args.max_length, text_length=args.max_length, ties=args.ties)
-    names = args.name or args.model
-    if len(names) != len(args.model):
-        raise ValueError(f"--name needs a name for each of the {len(args.model)} models, got {len(names)}.")
+    names = _names(args)
     sets = [data for name in args.data for data in load_sets(name, args.split, args.root)]
+    _check_patterns([*args.in_domain, *args.zero_shot], sets)
     outcomes: list[tuple[str, RetrievalSet, RetrievalOutcome]] = []
     for model, name in zip(args.model, names, strict=True):
         scorer = _scorer(model, args)
@@ -51,6 +51,25 @@ def main(argv: list[str]) -> int:
     return 0
 
 
+def _names(args: argparse.Namespace) -> list[str]:
+    """What the models are called in the results; refuses, before any work, a model that is none."""
+    names = args.name or args.model
+    if len(names) != len(args.model):
+        raise ValueError(f"--name needs a name for each of the {len(args.model)} models, got {len(names)}.")
+    if len(set(names)) < len(names):
+        raise ValueError(f"models need different names, got {', '.join(names)}. Name them with --name.")
+    for model in args.model:
+        if model != BM25:
+            check_model(model)
+    return names
+
+
+def _check_patterns(patterns: Sequence[str], sets: Sequence[RetrievalSet]) -> None:
+    for pattern in patterns:
+        if not any(fnmatch(data.name, pattern) for data in sets):
+            say(f"no set is called {pattern!r}, so nothing is marked by it")
+
+
 def load_sets(name: str, split: str | None = None, root: str | None = None) -> list[RetrievalSet]:
     """The sets that a word on the command line names: a published set, a folder of a set, or a folder of such.
 
@@ -59,8 +78,9 @@ def load_sets(name: str, split: str | None = None, root: str | None = None) -> l
         ValueError: One is torn or empty.
     """
     if name in official_names() and not Path(name).exists():
-        return [load_official(name, root=root, split=split)]
-    found = [read_set(folder, split=split or "test") for folder in find_sets(name)]
+        found = [load_official(name, root=root, split=split)]
+    else:
+        found = [read_set(folder, split=split) for folder in find_sets(name)]
     for data in found:
         for problem, count in data.problems.items():
             say(f"{data.name}: {problem}: {count:,}")
@@ -99,7 +119,8 @@ def _scorer(model: str, args: argparse.Namespace) -> Scorer:
         progress=True,
     )
     library = isinstance(embedder, SentenceTransformerEmbedder)
-    for warning in check_encoder(model, embedder.model.tokenizer if library else embedder.encoder.tokenizer):
+    tokenizer = embedder.model.tokenizer if library else embedder.encoder.tokenizer
+    for warning in check_encoder(model, tokenizer, "" if library else embedder.encoder.model.config.model_type):
         say(f"{model}: {warning}")
     return CosineScorer(embedder)
 

@@ -24,9 +24,11 @@ from pathlib import Path
 
 import numpy as np
 
+from data_collators.files import json_lines
+
 from ..progress import say
 from .ranking import Relevance
-from .sets import CODE_TO_CODE, RetrievalSet, json_lines
+from .sets import CODE_TO_CODE, RetrievalSet
 
 # Our name -> CodeNet's name and the suffix of its files.
 LANGUAGES = {

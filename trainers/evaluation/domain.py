@@ -11,7 +11,7 @@ from typing import Any
 from .scorers import BM25
 
 ZERO_SHOT, IN_DOMAIN, UNKNOWN = "zero-shot", "in-domain", "unknown"
-_RUN = "run.json"
+_RUN, _CLAIM = "run.json", "stage.json"
 
 
 def domain_of(model: str, dataset: str, in_domain: Sequence[str] = (), zero_shot: Sequence[str] = ()) -> str:
@@ -31,7 +31,7 @@ def domain_of(model: str, dataset: str, in_domain: Sequence[str] = (), zero_shot
             return domain
     if model == BM25:
         return ZERO_SHOT
-    stages = _stages(Path(model))
+    stages = training_data(model)
     if any(dataset == ", ".join(stage.get("sources", [])) for stage in stages):
         return IN_DOMAIN
     if stages and all(dataset in stage.get("decontamination", {}).get("sets", []) for stage in stages):
@@ -39,14 +39,25 @@ def domain_of(model: str, dataset: str, in_domain: Sequence[str] = (), zero_shot
     return UNKNOWN
 
 
-def _stages(checkpoint: Path) -> list[dict[str, Any]]:
-    """The data records of the run that a checkpoint folder belongs to: its own, or the folder's above."""
-    for folder in (checkpoint, checkpoint.parent):
+def training_data(checkpoint: str | Path) -> list[dict[str, Any]]:
+    """What a checkpoint was trained on, a record a stage, by the run.json of its folder or of the one above.
+
+    An empty record stands for a start model of which nothing is known; no record at all means that there is no run.
+    """
+    checkpoint = Path(checkpoint)
+    for folder in (checkpoint, checkpoint.resolve().parent):
         path = folder / _RUN
         if checkpoint.is_dir() and path.is_file():
-            try:
-                run = json.loads(path.read_text(encoding="utf-8"))
-                return [stage["data"] for stage in run.get("stages") or [run]]
-            except (ValueError, KeyError, AttributeError):
-                return []
+            run = _read(path)
+            stages = [stage.get("data") or {} for stage in run.get("stages") or [run]]
+            whole = "stages" in run or _read(folder / _CLAIM).get("model", "unknown") is None
+            return stages if whole else [{}, *stages]
     return []
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return record if isinstance(record, dict) else {}

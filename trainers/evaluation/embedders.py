@@ -34,6 +34,7 @@ class Embedder:
         cache: Folder of kept embeddings; see `cache_folder`.
         dimensions: Keep the first so many dimensions (Matryoshka); None keeps all.
         progress: Show bars on a terminal, lines elsewhere.
+        changes: What differs from the model as it is published, for the protocol of results ("64 dimensions").
     """
 
     name: str
@@ -41,6 +42,7 @@ class Embedder:
     cache: str | Path | None = None
     dimensions: int | None = None
     progress: bool = False
+    changes: tuple[str, ...] = ()
 
     @cached_property
     def fingerprint(self) -> str:
@@ -123,7 +125,7 @@ class SentenceTransformerEmbedder(Embedder):
     @cached_property
     def fingerprint(self) -> str:
         """Hash of weights, tokenizer, modules and prompts."""
-        return model_fingerprint(self.model, self.model.tokenizer, repr(self.model), self.model.prompts)
+        return model_fingerprint(self.model, self.model.tokenizer, _settings(self.model))
 
     def _embed(self, texts: list[str], max_length: int | None, kind: str, *, bar: bool) -> np.ndarray:
         encode = self.model.encode_query if kind == QUERY else self.model.encode_document
@@ -143,11 +145,24 @@ class SentenceTransformerEmbedder(Embedder):
         return token_lengths(self.model.tokenizer, texts)
 
 
+def _settings(model: Any) -> dict[str, Any]:
+    """What the embeddings of a sentence-transformers model depend on besides its weights and its tokenizer."""
+    configs = [part.auto_model.config.to_dict() for part in model if hasattr(part, "auto_model")]
+    for config in configs:
+        config.pop("_name_or_path", None)
+    return {
+        "modules": repr(model),
+        "configs": json.dumps(configs, sort_keys=True, default=str),
+        "prompts": model.prompts,
+        "default prompt": model.default_prompt_name,
+    }
+
+
 def token_lengths(tokenizer: Any, texts: Sequence[str]) -> list[int]:
-    """Tokens of each text, with those that the tokenizer adds."""
-    if hasattr(tokenizer, "encode_batch"):  # of the library tokenizers
+    """Tokens of each text, with those that the tokenizer adds; static models have it add none."""
+    if hasattr(tokenizer, "encode_batch"):  # of the library tokenizers, which only static models have
         tokenizer.no_truncation()
-        return [len(encoding.ids) for encoding in tokenizer.encode_batch(list(texts))]
+        return [len(encoding.ids) for encoding in tokenizer.encode_batch(list(texts), add_special_tokens=False)]
     return [len(ids) for ids in tokenizer(list(texts), truncation=False, verbose=False)["input_ids"]]
 
 
@@ -180,17 +195,35 @@ def load_embedder(
     """
     if loader not in LOADERS:
         raise ValueError(f"loader must be one of {', '.join(LOADERS)}, got {loader!r}.")
-    source = str(path) if Path(path, _MODULES).is_file() else check_checkpoint(path)  # static models have no config
-    common = {"name": str(path), "cache": cache, "dimensions": dimensions, "progress": progress}
+    source = check_model(path)
+    given = {
+        f"{dimensions} dimensions": dimensions is not None,
+        dtype: dtype != "float32",
+        f"loaded by {loader}": loader != "auto",
+        f"revision {revision}": revision is not None,
+    }
+    changes = tuple(text for text, holds in given.items() if holds)
+    common = {"name": str(path), "cache": cache, "dimensions": dimensions, "progress": progress, "changes": changes}
     loader = _choose(source, revision) if loader == "auto" else loader
     if loader == "transformers":
         encoder = load_encoder(source, revision)
         encoder.model.to(dtype_of(dtype))
         return EncoderEmbedder(limit=encoder.max_length, encoder=encoder, **common)
+    if loader == "static" and revision is not None:
+        raise ValueError("static models are read at their newest revision only. Leave --revision out.")
     model = _static(source) if loader == "static" else _sentence_transformer(source, revision, dtype)
     limit = model.max_seq_length
     limit = None if limit is None or math.isinf(limit) else int(limit)
     return SentenceTransformerEmbedder(limit=limit, model=model, **common)
+
+
+def check_model(path: str | Path) -> str:
+    """The path of a checkpoint folder, or the id of a repo on the Hub, as a string.
+
+    Raises:
+        FileNotFoundError: The path exists but is no checkpoint, or cannot be a repo id either.
+    """
+    return str(path) if Path(path, _MODULES).is_file() else check_checkpoint(path)  # static models have no config
 
 
 def dtype_of(name: str) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -10,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from .domain import training_data
 from .embedders import DOCUMENT, QUERY, Embedder, SentenceTransformerEmbedder, load_embedder
 
-_RUN = "run.json"
 # What training data of these kinds are called among mteb's tasks; its leaderboard tells zero-shot by these names.
 _MTEB_NAMES = {
     "codesearchnet": ("CodeSearchNetRetrieval", "COIRCodeSearchNetRetrieval", "CodeSearchNetCCRetrieval"),
@@ -105,19 +104,12 @@ def wrap(
 
 
 def trained_on(path: str | Path) -> set[str] | None:
-    """What the record of a checkpoint's run names as training data, with mteb's names for it; None if it is silent."""
-    folder = Path(path)
-    for record in (folder / _RUN, folder.resolve().parent / _RUN):
-        if not record.is_file():
-            continue
-        try:
-            run = json.loads(record.read_text(encoding="utf-8"))
-            stages = [stage["data"]["sources"] for stage in run.get("stages") or [run]]
-        except (ValueError, KeyError, TypeError, AttributeError):
-            return None
-        sources = {str(source) for names in stages for source in names}
-        return sources | {name for source in sources for name in _names_in_mteb(source)}
-    return None
+    """What the records of a checkpoint's run name as training data, also as mteb names it; None if they are silent."""
+    stages = training_data(path)
+    if not stages or not all(stage.get("sources") for stage in stages):
+        return None
+    sources = {str(source) for stage in stages for source in stage["sources"]}
+    return sources | {name for source in sources for name in _names_in_mteb(source)}
 
 
 def _names_in_mteb(source: str) -> list[str]:

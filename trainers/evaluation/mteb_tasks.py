@@ -3,7 +3,7 @@
 The two have their metadata in the shape of mteb's own `tasks/retrieval/code`. To give one to mteb: publish its data
 (`task.push_dataset_to_hub(repo)`), write repo and commit into `dataset`, and derive the class from `AbsTaskRetrieval`.
 
-A query whose id is also a document's is that document, as in `RetrievalSet`: it is left out of its own ranking.
+A query whose id is also a document's is left out of its own ranking; `RetrievalSet` asks for equal texts besides.
 """
 
 from __future__ import annotations

@@ -13,12 +13,12 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from data_collators.files import new_folder, write_json
+from data_collators.files import json_lines, new_folder, write_json
 
 from .codenet import LANGUAGES as CODENET_LANGUAGES
 from .codenet import load_codenet
 from .official_rows import by_url, code_search_net_row, coir, cosqa, poj104
-from .sets import CORPUS, META, QRELS, QUERIES, RetrievalSet, json_lines, read_beir
+from .sets import CORPUS, META, QRELS, QUERIES, RetrievalSet, read_beir
 
 CSN_LANGUAGES = ("python", "java", "javascript", "php", "go", "ruby")
 VALID = frozenset({"dev", "valid", "validation"})
@@ -199,7 +199,7 @@ def _from_files(name: str, kind: str, language: str, split: str, root: Path) -> 
     places = [root, *(root / folder for folder in OFFICIAL[name].folders)]
     for folder in places:
         if (folder / CORPUS).is_file():
-            return read_beir(folder, split=split, name=name)
+            return _kept(name, folder)
     if kind == "codenet":
         return _codenet(name, language, places)
     if kind == "cosqa":
@@ -213,6 +213,15 @@ def _from_files(name: str, kind: str, language: str, split: str, root: Path) -> 
         pool = list(json_lines(_first(places, "codebase.jsonl")))
         return by_url(name, rows, pool, language)
     return by_url(name, rows, rows, "python")
+
+
+def _kept(name: str, folder: Path) -> RetrievalSet:
+    """A set that `write_beir` wrote, under the name that its `meta.json` gives, which says which pool it is."""
+    path = folder / META
+    written = json.loads(path.read_text(encoding="utf-8")).get("name", "") if path.is_file() else ""
+    if not written.startswith(name):
+        raise ValueError(f"{str(folder)!r} holds the set {written!r}, not {name!r}. Name it with --data alone.")
+    return read_beir(folder, name=written)
 
 
 def _codenet(name: str, language: str, places: list[Path]) -> RetrievalSet:

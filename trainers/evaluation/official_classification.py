@@ -16,10 +16,11 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from data_collators.files import json_lines
+
 from .classification_sets import ClassificationSet, collect, label_text, make_set
 from .codenet import chance
 from .official import hub_rows
-from .sets import json_lines
 
 Rows = Iterable[Mapping[str, Any]]
 Labelled = tuple[tuple[str, ...], str]

@@ -9,6 +9,7 @@ from typing import Any
 from data_collators.definitions import functions, without_docstring
 
 from .codenet import Solution, code2code
+from .preprocessing import codesage_tokens
 from .ranking import Relevance
 from .sets import TEXT_TO_CODE, RetrievalSet
 
@@ -35,13 +36,13 @@ def by_url(
         name=name,
         task=TEXT_TO_CODE,
         query_ids=[f"text {number}" for number, _ in kept],
-        queries=[_joined(_field(row, ("docstring_tokens", "docstring"), name)) for _, row in kept],
+        queries=[codesage_tokens(_field(row, ("docstring_tokens", "docstring"), name)) for _, row in kept],
         query_languages=[""] * len(kept),
         document_ids=[f"code {number}" for number in range(len(pool))],
         documents=[undocumented(code) for code in codes] if language == "python" else codes,
         document_languages=[language] * len(pool),
         relevance=Relevance.from_dicts([places[row["url"]] for _, row in kept]),
-        joined_tokens=[_joined(row) for row in tokens] if None not in tokens else None,
+        joined_tokens=[codesage_tokens(row) for row in tokens] if None not in tokens else None,
         problems={problem: count for problem, count in problems.items() if count},
     )
 
@@ -70,7 +71,7 @@ def cosqa(name: str, queries: Sequence[Mapping[str, Any]], pool: Mapping[str, in
         documents=list(pool),
         document_languages=["python"] * len(pool),
         relevance=Relevance.from_dicts([places[row["retrieval_idx"]] for row in kept]),
-        joined_tokens=[_joined(code) for code in pool],
+        joined_tokens=[codesage_tokens(code) for code in pool],
         problems={problem: count for problem, count in problems.items() if count},
     )
 
@@ -128,10 +129,6 @@ def undocumented(code: str) -> str:
     if found[0].docstring_span is None and not found[0].inner_docstrings:
         return code
     return without_docstring(whole, found[0])
-
-
-def _joined(text: str | Sequence[str]) -> str:
-    return " ".join(text.split() if isinstance(text, str) else text)
 
 
 def _field(row: Mapping[str, Any], names: str | tuple[str, ...], where: str) -> Any:

@@ -42,6 +42,10 @@ class Protocol:
             changes.append(f"{code} tokens" if code == text else f"code {code}, text {text} tokens")
         if self.ties != frozen.ties:
             changes.append(f"ties by {self.ties}" if self.ties == "order" else "ties against the model")
+        if self.cleaned != frozen.cleaned:
+            changes.append("cleaned" if self.cleaned else "not cleaned")
+        if self.mrr_cutoff != frozen.mrr_cutoff:
+            changes.append(f"MRR cut at {self.mrr_cutoff}" if self.mrr_cutoff else "MRR not cut")
         return ", ".join([self.name, *changes])
 
     def queries(self, data: RetrievalSet) -> tuple[Sequence[str], int]:

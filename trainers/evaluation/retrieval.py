@@ -80,10 +80,12 @@ def evaluate_retrieval(
     counts = {name: count for name, count in counts.items() if count}
     seconds = round(time.monotonic() - started, 2)
 
+    label = ", ".join([protocol.label, *scorer.changes])
+
     def result(metric: str, values_Q: np.ndarray, query_language: str = "", corpus_language: str = "") -> EvalResult:
         value, n = mean(values_Q)
         extra = {"query_language": query_language, "corpus_language": corpus_language, "domain": domain}
-        record = (model or scorer.name, data.task, data.name, data.revision, protocol.label, metric, value, n, seconds)
+        record = (model or scorer.name, data.task, data.name, data.revision, label, metric, value, n, seconds)
         return EvalResult(*record, **extra, counts={} if corpus_language else counts)
 
     results = [result(metric, values[metric]) for metric in METRICS]

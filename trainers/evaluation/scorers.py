@@ -19,6 +19,7 @@ class Scorer(Protocol):
     """Ranks documents for queries."""
 
     name: str
+    changes: tuple[str, ...]  # what differs from the model as it is published, for the protocol of results
 
     def counts(self, queries: tuple[Sequence[str], int], documents: tuple[Sequence[str], int]) -> dict[str, int]:
         """What was cut, and how often."""
@@ -48,7 +49,7 @@ class CosineScorer:
     """
 
     def __init__(self, embedder: Embedder) -> None:
-        self.embedder, self.name = embedder, embedder.name
+        self.embedder, self.name, self.changes = embedder, embedder.name, embedder.changes
 
     def counts(self, queries: tuple[Sequence[str], int], documents: tuple[Sequence[str], int]) -> dict[str, int]:
         """Queries and documents that are longer than is read."""
@@ -60,13 +61,19 @@ class CosineScorer:
     def blocks(
         self, queries: tuple[Sequence[str], int], documents: tuple[Sequence[str], int], *, texts: bool
     ) -> Iterator[np.ndarray]:
-        """See `Scorer`. Code that searches for code is embedded as the documents are, without a prompt for queries."""
+        """See `Scorer`. Code that searches for code is embedded as the documents are, without a prompt for queries.
+
+        Copies of a document get one score: a product of matrices may round its columns differently.
+        """
         (query_texts, query_length), (document_texts, document_length) = queries, documents
-        documents_CD = self.embedder.embed(document_texts, max_length=document_length, kind=DOCUMENT)
+        places = {text: place for place, text in enumerate(dict.fromkeys(document_texts))}
+        place_C = np.array([places[text] for text in document_texts])
+        documents_UD = self.embedder.embed(list(places), max_length=document_length, kind=DOCUMENT)
         queries_QD = self.embedder.embed(query_texts, max_length=query_length, kind=QUERY if texts else DOCUMENT)
-        step = block_rows(len(documents_CD))
+        step = block_rows(len(place_C))
         for start in range(0, len(queries_QD), step):
-            yield queries_QD[start : start + step] @ documents_CD.T
+            scores_QU = queries_QD[start : start + step] @ documents_UD.T
+            yield scores_QU if len(places) == len(place_C) else scores_QU[:, place_C]
 
 
 class Bm25Scorer:
@@ -76,7 +83,7 @@ class Bm25Scorer:
         ImportError: bm25s is not installed.
     """
 
-    name = BM25
+    name, changes = BM25, ()
 
     def __init__(self) -> None:
         try:
@@ -94,12 +101,14 @@ class Bm25Scorer:
     ) -> Iterator[np.ndarray]:
         """See `Scorer`."""
         index = self._library.BM25()
-        index.index([words(document) for document in documents[0]], show_progress=False)
+        found = [words(document) for document in documents[0]]
+        if any(found):
+            index.index(found, show_progress=False)
         nothing_C = np.zeros(len(documents[0]), dtype=np.float32)  # bm25s takes no query without words
         step = block_rows(len(documents[0]))
         for start in range(0, len(queries[0]), step):
             chosen = [words(query) for query in queries[0][start : start + step]]
-            yield np.stack([index.get_scores(query) if query else nothing_C for query in chosen])
+            yield np.stack([index.get_scores(query) if query and any(found) else nothing_C for query in chosen])
 
 
 def words(text: str) -> list[str]:

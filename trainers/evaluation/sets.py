@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -18,7 +18,10 @@ from typing import Any
 import numpy as np
 
 from data_collators.builders.store import STATS, load_split, load_stats
+from data_collators.builders.tables import language_name
+from data_collators.files import json_lines
 
+from .preprocessing import codesage_tokens
 from .ranking import Relevance
 
 TEXT_TO_CODE, CODE_TO_CODE = "text-to-code retrieval", "code-to-code retrieval"
@@ -68,7 +71,8 @@ class RetrievalSet:
     def revision(self) -> str:
         """Hash of everything that the ranking depends on."""
         digest = hashlib.sha256()
-        for part in (self.query_ids, self.queries, self.document_ids, self.documents, self.document_languages):
+        texts = (self.query_ids, self.queries, self.query_languages, self.document_ids, self.documents)
+        for part in (*texts, self.document_languages, self.joined_tokens or (), (self.task, self.same_language)):
             digest.update(json.dumps(list(part)).encode())
         for array in (self.relevance.offsets, self.relevance.columns, self.relevance.gains):
             digest.update(np.ascontiguousarray(array).tobytes())
@@ -82,7 +86,7 @@ class RetrievalSet:
         return np.array([places.get(pair, -1) for pair in pairs], dtype=np.int64)
 
 
-def read_beir(folder: str | Path, *, split: str = "test", name: str | None = None) -> RetrievalSet:
+def read_beir(folder: str | Path, *, split: str | None = None, name: str | None = None) -> RetrievalSet:
     """A set in the layout of BEIR: `corpus.jsonl`, `queries.jsonl`, and `qrels.tsv` or `qrels/<split>.tsv`.
 
     Lines of both files hold `_id`, `text` and, if they like, `title` (read before the text, as in BEIR) and `language`.
@@ -108,7 +112,7 @@ def read_beir(folder: str | Path, *, split: str = "test", name: str | None = Non
     problems["queries without a relevant document"] += len(queries) - len(kept)
     problems["empty documents"] += sum(not row["text"].strip() for row in documents)
     task = _task(folder)
-    tokens = [row.get("code_tokens") for row in documents]
+    tokens = [_tokens(folder / CORPUS, row.get("code_tokens")) for row in documents]
     return RetrievalSet(
         name=name or folder.resolve().name,
         task=CODE_TO_CODE if any(row.get("language") for row in kept) else TEXT_TO_CODE,
@@ -120,7 +124,7 @@ def read_beir(folder: str | Path, *, split: str = "test", name: str | None = Non
         document_languages=[row.get("language") or "" for row in documents],
         relevance=Relevance.from_dicts([judged[row["_id"]] for row in kept]),
         same_language="in-language" in task,
-        joined_tokens=[" ".join(row) for row in tokens] if tokens and all(tokens) else None,
+        joined_tokens=tokens if tokens and None not in tokens else None,
         problems={problem: count for problem, count in problems.items() if count},
     )
 
@@ -131,11 +135,16 @@ def read_pairs(folder: str | Path, *, split: str = "test", name: str | None = No
     Raises:
         FileNotFoundError: The folder is no such data set or lacks the split.
     """
+    stats = load_stats(folder)
+    if stats.get("kind") != "pairs":
+        raise ValueError(
+            f"{str(folder)!r} holds no pairs but {stats.get('kind')}. Build them with `coderep data pairs`."
+        )
     rows = load_split(folder, split)
     texts, codes, languages = rows["text"][:], rows["code"][:], rows["language"][:]
     numbers = [str(number) for number in range(len(rows))]
     return RetrievalSet(
-        name=name or ", ".join(load_stats(folder)["sources"]),
+        name=name or ", ".join(stats["sources"]),
         task=TEXT_TO_CODE,
         query_ids=[f"text {number}" for number in numbers],
         queries=texts,
@@ -156,7 +165,8 @@ def find_sets(path: str | Path) -> list[Path]:
     path = Path(path)
     if (path / CORPUS).is_file() or (path / STATS).is_file():
         return [path]
-    found = sorted(folder.parent for folder in path.glob(f"*/{CORPUS}"))
+    pairs = [stats.parent for stats in path.glob(f"*/{STATS}") if load_stats(stats.parent).get("kind") == "pairs"]
+    found = sorted([*(corpus.parent for corpus in path.glob(f"*/{CORPUS}")), *pairs])
     if not found:
         raise FileNotFoundError(
             f"{str(path)!r} holds no retrieval set: no {CORPUS} (BEIR's layout), no {STATS} (`coderep data pairs`), no "
@@ -165,14 +175,18 @@ def find_sets(path: str | Path) -> list[Path]:
     return found
 
 
-def read_set(folder: str | Path, *, split: str = "test") -> RetrievalSet:
+def read_set(folder: str | Path, *, split: str | None = None) -> RetrievalSet:
     """The set in a folder, of either layout.
 
     Raises:
         FileNotFoundError: A file is missing.
         ValueError: A line is torn, or nothing is left to rank.
     """
-    return read_pairs(folder, split=split) if (Path(folder) / STATS).is_file() else read_beir(folder, split=split)
+    return (
+        read_pairs(folder, split=split or "test")
+        if (Path(folder) / STATS).is_file()
+        else read_beir(folder, split=split)
+    )
 
 
 def _need(path: Path) -> Path:
@@ -181,9 +195,22 @@ def _need(path: Path) -> Path:
     return path
 
 
-def _qrels_file(folder: Path, split: str) -> Path:
-    found = folder / "qrels" / f"{split}.tsv"
-    return found if found.is_file() else _need(folder / QRELS)
+def _qrels_file(folder: Path, split: str | None) -> Path:
+    if split is None and not (folder / "qrels" / "test.tsv").is_file():
+        return _need(folder / QRELS)
+    path = folder / "qrels" / f"{split or 'test'}.tsv"
+    if not path.is_file():
+        raise FileNotFoundError(f"{str(folder)!r} has no split {split!r} (qrels/{split}.tsv). Leave --split out.")
+    return path
+
+
+def _tokens(path: Path, tokens: Any) -> str | None:
+    """Published tokens joined by blanks; None if there are none."""
+    if tokens is None or isinstance(tokens, str):
+        return None if tokens is None else codesage_tokens(tokens)
+    if not isinstance(tokens, list) or not all(isinstance(token, str) for token in tokens):
+        raise ValueError(f"{str(path)!r} holds code_tokens that are no list of strings: {str(tokens)[:60]}.")
+    return codesage_tokens(tokens)
 
 
 def _task(folder: Path) -> str:
@@ -196,25 +223,6 @@ def _task(folder: Path) -> str:
         raise ValueError(f"{str(path)!r} is not a JSON object ({error}). Mend or delete it.") from error
 
 
-def json_lines(path: Path) -> Iterator[dict[str, Any]]:
-    """The objects of a JSONL file.
-
-    Raises:
-        ValueError: A line is not a JSON object.
-    """
-    with path.open(encoding="utf-8", errors="replace") as file:
-        for number, line in enumerate(file, start=1):
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line)
-            except ValueError as error:
-                raise ValueError(f"{str(path)!r}, line {number} is not JSON ({error}). Fetch the file anew.") from error
-            if not isinstance(row, dict):
-                raise ValueError(f"{str(path)!r}, line {number} is not a JSON object.")
-            yield row
-
-
 def _read_texts(path: Path, what: str, problems: Counter[str]) -> list[dict[str, Any]]:
     rows: dict[str, dict[str, Any]] = {}
     for number, row in enumerate(json_lines(path), start=1):
@@ -225,8 +233,20 @@ def _read_texts(path: Path, what: str, problems: Counter[str]) -> list[dict[str,
             problems[f"repeated ids of {what}"] += 1
             continue
         title = row.get("title")
-        rows[identity] = {**row, "_id": identity, "text": f"{title} {row['text']}" if title else row["text"]}
+        language = _language(row.get("language"))
+        rows[identity] = {
+            **row,
+            "_id": identity,
+            "language": language,
+            "text": f"{title} {row['text']}" if title else row["text"],
+        }
     return list(rows.values())
+
+
+def _language(name: Any) -> str:
+    """Our name of a language where we have one ("Python", "C#"), else the name as it stands."""
+    name = str(name or "")
+    return language_name(name) or name
 
 
 def _read_qrels(

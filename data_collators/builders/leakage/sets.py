@@ -6,8 +6,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ...files import json_lines
 from ..store import STATS
-from .tables import TABLES, json_rows, open_table, tables_in
+from .tables import TABLES, open_table, tables_in
 from .training import PAIR_COLUMNS, read_stats
 
 CORPUS, QUERIES, QRELS = "corpus.jsonl", "queries.jsonl", "qrels.tsv"
@@ -76,7 +77,7 @@ def _read_set(name: str, place: Path, columns: Sequence[str]) -> EvalSet:
 
 
 def _beir_texts(path: Path, part: str) -> Iterator[EvalText]:
-    for number, row in enumerate(json_rows(path), start=1):
+    for number, row in enumerate(json_lines(path), start=1):
         if "_id" not in row or not isinstance(row.get("text"), str):
             raise ValueError(f"{str(path)!r}, row {number} needs the fields _id and text, got {', '.join(row)}.")
         title = row.get("title")

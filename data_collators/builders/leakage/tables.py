@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ...files import json_lines
 from ..store import STATS
 
 TABLES = (".jsonl", ".parquet")
@@ -84,7 +84,7 @@ def _column_names(path: Path) -> list[str]:
     if path.suffix == ".parquet":
         with _parquet(path) as file:
             return list(file.schema_arrow.names)
-    return list(next(json_rows(path), {}))
+    return list(next(json_lines(path), {}))
 
 
 def _parquet(path: Path) -> pq.ParquetFile:
@@ -92,25 +92,6 @@ def _parquet(path: Path) -> pq.ParquetFile:
         return pq.ParquetFile(path)
     except pa.ArrowInvalid as error:
         raise OSError(f"{str(path)!r} is no Parquet file, or is torn ({error}). Fetch or build it anew.") from error
-
-
-def json_rows(path: Path) -> Iterator[dict[str, Any]]:
-    """The objects of a JSONL file.
-
-    Raises:
-        ValueError: A line is not a JSON object.
-    """
-    with path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line)
-            except ValueError as error:
-                raise ValueError(f"{str(path)!r}, line {number} is not JSON ({error}). Fetch the file anew.") from error
-            if not isinstance(row, dict):
-                raise ValueError(f"{str(path)!r}, line {number} is not a JSON object.")
-            yield row
 
 
 def _batches(path: Path, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
@@ -123,7 +104,7 @@ def _batches(path: Path, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
 
 def _rows(path: Path, names: Sequence[str], chosen: Sequence[str]) -> Iterator[dict[str, Any]]:
     if path.suffix == ".jsonl":
-        yield from json_rows(path)
+        yield from json_lines(path)
         return
     labels = [name for name in (*_IDS, *_REPOS, *_PATHS) if name in names and name not in chosen]
     for batch in _batches(path, [*chosen, *labels]):
