@@ -9,6 +9,7 @@ import importlib
 from typing import Any
 
 _EXPORTS = {
+    "FoldMaskingCollator": "mixed_masking",
     "LANGUAGES": "languages",
     "MixedMaskingCollator": "mixed_masking",
     "PackedDocuments": "packing",
@@ -16,6 +17,7 @@ _EXPORTS = {
     "Pairs": "pair_collator",
     "PairRow": "rows",
     "SourceFile": "rows",
+    "StreamedDocuments": "streaming",
     "Stage1Row": "rows",
     "functions": "definitions",
     "identifiers": "names",

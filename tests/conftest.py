@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import sysconfig
 from pathlib import Path
@@ -119,3 +120,52 @@ def seeded(tmp_path, monkeypatch):
     """Every test starts from the same seed and with caches of its own."""
     torch.manual_seed(0)
     monkeypatch.setenv("CODEREP_CACHE", str(tmp_path / "coderep-cache"))
+
+
+@pytest.fixture(scope="session")
+def stage1(tmp_path_factory, corpus):
+    """A folder with a `tokenizer` and stage-1 `rows` of at most 64 tokens; 280 packed rows to train on."""
+    import coderep
+
+    folder = tmp_path_factory.mktemp("stage 1")
+    tokenizer, rows = str(folder / "tokenizer"), str(folder / "rows")
+    source = ["--source", str(corpus / "csv.py"), str(corpus / "json"), "--output"]
+    assert coderep.main(["data", "tokenizer", *source, tokenizer, "--vocab-size", "600", "--max-length", "64"]) == 0
+    more = ["--tokenizer", tokenizer, "--max-length", "64", "--test-share", "0.4"]
+    assert coderep.main(["data", "stage1", *source, rows, *more]) == 0
+    return folder
+
+
+# What a process runs that `start` makes: the front door, with a log file for what it prints.
+CHILD = """
+import multiprocessing, os, sys
+multiprocessing.set_start_method("fork", force=True)  # as everywhere else; this process came another way
+for name, value in env.items():
+    os.environ[name] = value
+for number in (1, 2):
+    os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND), number)
+sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)
+import coderep
+exec(before)
+code = coderep.main(argv)
+sys.stdout.flush(), sys.stderr.flush()
+sys.exit(code)
+"""
+
+
+@pytest.fixture(scope="session")
+def start():
+    """Start `coderep` with some arguments in a process of its own, made from one that has imported torch: in no time.
+
+    `before` is code that the process runs first, `env` its additional environment, `log` a file for what it prints.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["coderep", "trainers.mlm", "transformers.trainer", "torch._dynamo"])
+
+    def start(argv, log, before="", env=None):
+        values = {"argv": list(argv), "log": str(log), "before": before, "env": env or {}}
+        process = context.Process(target=exec, args=(CHILD, values))
+        process.start()
+        return process
+
+    return start

@@ -8,12 +8,17 @@ import numpy as np
 import pytest
 import torch
 from datasets import Dataset
+from tokenizers import Regex, Tokenizer, models, pre_tokenizers
+from torch.utils.data import DataLoader
+from transformers import PreTrainedTokenizerFast
 
-from data_collators import MixedMaskingCollator, PackedDocuments, PairCollator, Pairs
+from data_collators import FoldMaskingCollator, MixedMaskingCollator, PackedDocuments, PairCollator, Pairs
 from data_collators.builders.stage1 import Stage1Extractor, chunk_ends
-from data_collators.masking import apply_masks, identifier_positions, random_positions
-from data_collators.packing import pack
+from data_collators.masking import apply_masks, identifier_positions, mixed_positions, random_positions
+from data_collators.mixed_masking import OBJECTIVES
+from data_collators.packing import choose_documents, group_alike, pack
 from data_collators.rows import SourceFile
+from data_collators.tokenization import SPLIT_PATTERN
 
 
 @pytest.fixture(scope="module")
@@ -108,11 +113,17 @@ def test_masked_shares_lie_within_five_sigma():
 
     tokens = np.full(n, 999)
     inputs, labels = apply_masks(
-        tokens, np.ones(n, dtype=bool), mask_token_id=1, vocab_size=500, mask_share=0.8, random_share=0.1, rng=rng
+        tokens,
+        np.ones(n, dtype=bool),
+        mask_token_id=1,
+        replacement_R=np.arange(2, 502),
+        mask_share=0.8,
+        random_share=0.1,
+        rng=rng,
     )
     assert (labels == 999).all()
-    for count, share in (((inputs == 1).sum(), 0.8 + 0.1 / 500), ((inputs == 999).sum(), 0.1)):
-        assert abs(count - n * share) < 5 * math.sqrt(n * share * (1 - share))
+    for shown, share in ((inputs == 1, 0.8), ((inputs > 1) & (inputs < 502), 0.1), (inputs == 999, 0.1)):
+        assert abs(shown.sum() - n * share) < 5 * math.sqrt(n * share * (1 - share))
 
 
 def test_objectives_are_drawn_per_document_at_the_given_rate(tokenizer):
@@ -147,7 +158,265 @@ def test_positions_restart_at_each_document(tokenizer, packed):
     for feature, positions in zip(features, batch["position_ids"], strict=True):
         expected = [position for length in feature["document_lengths"] for position in range(length)]
         assert positions[: len(expected)].tolist() == expected
-        assert not positions[len(expected) :].any()
+        assert positions[len(expected) :].tolist() == list(range(len(positions) - len(expected)))
+
+
+def test_the_shares_hold_on_real_documents(tokenizer, documents):
+    """Random masking takes 15 % of what may be masked; of it 80 % show the mask and 10 % something else."""
+    rows = PackedDocuments(documents, max_length=128, seed=11)
+    collator = MixedMaskingCollator(tokenizer, objective="random", mask_share=0.8, random_share=0.1)
+    features, batch = batch_of(collator, rows, rows=len(rows))
+    n = sum((~np.isin(feature["input_ids"], tokenizer.all_special_ids)).sum() for feature in features)
+    predicted = batch["labels"] != -100
+    shown, true = batch["input_ids"][predicted], batch["labels"][predicted]
+    masked, kept = (shown == tokenizer.mask_token_id).sum(), (shown == true).sum()
+    m, vocabulary = int(predicted.sum()), len(tokenizer) - len(set(tokenizer.all_special_ids))
+    for count, total, share in ((m, n, 0.15), (masked, m, 0.8), (kept, m, 0.1 + 0.1 / vocabulary)):
+        assert abs(count - total * share) < 5 * math.sqrt(total * share * (1 - share))
+
+
+def test_a_random_replacement_is_never_a_special_token_and_may_be_any_other(tokenizer):
+    feature = {"input_ids": [9] * 40_000, "identifier_ids": [0] * 40_000, "draw": (0, 0, 0)}
+    collator = MixedMaskingCollator(tokenizer, objective="random", mlm_rate=0.9, mask_share=0.0, random_share=1.0)
+    batch = collator([feature])
+    shown = set(batch["input_ids"][batch["labels"] != -100].tolist())
+    # Of 1,021 tokens each is missed by 36,000 draws with probability exp(-35).
+    assert shown == set(range(len(tokenizer))) - set(tokenizer.all_special_ids)
+
+
+def test_a_dynamic_rate_is_drawn_for_each_document(tokenizer):
+    documents, length, low, high = 200, 1000, 0.1, 0.5
+    feature = {
+        "input_ids": [9] * (documents * length),
+        "identifier_ids": [0] * (documents * length),
+        "document_lengths": [length] * documents,
+        "draw": (1, 0, 0),
+    }
+    batch = MixedMaskingCollator(tokenizer, objective="random", mlm_rate=low, mlm_rate_max=high)([feature])
+    share = (batch["labels"][0] != -100).view(documents, length).float().mean(dim=1).numpy()
+    noise = 5 * math.sqrt(0.25 / length)
+    assert low - noise < share.min() < low + 0.1 and high - 0.1 < share.max() < high + noise
+    sigma = math.sqrt(((high - low) ** 2 / 12 + 0.25 / length) / documents)  # variance of a uniform rate, and of masks
+    assert abs(share.mean() - (low + high) / 2) < 5 * sigma
+
+
+class Given:
+    """Stands in for a random generator: gives the draws that a test names, one call after the other."""
+
+    def __init__(self, *draws):
+        self.draws = [np.array(draw) for draw in draws]
+
+    def random(self, shape):
+        draw = self.draws.pop(0)
+        assert draw.shape == (shape if isinstance(shape, tuple) else (shape,))
+        return draw
+
+    def uniform(self, low, high, shape):
+        return low + (high - low) * self.random(shape)
+
+
+def test_mixed_positions_by_hand():
+    """Documents 0 and 3 take deobfuscation, 1 random masking, 2 too, though it drew the other: it has no identifier."""
+    document = np.array([0, 0, 0, 0, 1, 1, 2, 2, 3, 3])
+    identifier = np.array([1, 2, 0, 1, 1, 0, 0, 0, 1, 2])
+    rng = Given(
+        [0.4, 0.6, 0.1, 0.49],  # below 0.5 asks for deobfuscation
+        [0.0, 0.5, 1.0, 0.0],  # place of each document's rate between 0.2 and 0.4: 0.2, 0.3, 0.4, 0.2
+        [0.0, 0.0, 0.0, 0.0, 0.29, 0.31, 0.39, 0.41, 0.0, 0.0],  # below the rate is masked
+        # Document x identifier, of which 0 is none; below 0.5 is chosen.
+        [[0.0, 0.3, 0.7], [0.9, 0.0, 0.9], [0.9, 0.9, 0.9], [0.0, 0.6, 0.4]],
+    )
+    chosen, dobf = mixed_positions(
+        np.ones(10, dtype=bool),
+        identifier,
+        document,
+        dobf_probability=0.5,
+        mlm_rate=(0.2, 0.4),
+        identifier_share=0.5,
+        rng=rng,
+    )
+    assert dobf.tolist() == [True, False, False, True]
+    assert chosen.tolist() == [True, False, False, True, True, False, True, False, False, True]
+
+
+SNIPPET = """class Reader:
+    def read_csv(self, path):
+        # read the path
+        self.rows = open(path, mode="r")
+        print(self.rows)
+"""
+# Its tokens, written out; under each the letter of its identifier: R = Reader, C = read_csv, S = self, P = path,
+# W = rows. Builtins (open, print), the keyword mode and the comment stay, as in the paper's example.
+TOKENS = [
+    *("class", " Reader", ":", "\n   ", " def", " read", "_", "csv", "(", "self", ",", " path", "):", "\n       "),
+    *(" #", " read", " the", " path", "\n       ", " self", ".", "rows", " =", " open", "(", "path", ",", " mode"),
+    *('="', "r", '")', "\n       ", " print", "(", "self", ".", "rows", ")", "\n"),
+]
+NAMES = ".R...CCC.S.P.......S.W...P........S.W.."
+
+
+@pytest.fixture(scope="module")
+def word_tokenizer():
+    """Each piece of the snippet is a token, cut as our tokenizers cut."""
+    vocabulary = ["<eos>", "<mask>", "<pad>", *dict.fromkeys(TOKENS)]
+    tokenizer = Tokenizer(models.WordLevel({token: number for number, token in enumerate(vocabulary)}, "<eos>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(SPLIT_PATTERN), "isolated")
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, eos_token="<eos>", mask_token="<mask>", pad_token="<pad>"
+    )
+
+
+@pytest.fixture(scope="module")
+def snippet(word_tokenizer):
+    """The snippet's stage-1 row."""
+    (row,) = Stage1Extractor(word_tokenizer, max_length=64)(SourceFile("0", SNIPPET, "python", "r", "p")).rows
+    return {"input_ids": row.input_ids, "identifier_ids": row.identifier_ids, "draw": (0, 0, 0)}
+
+
+def shown(tokenizer, ids):
+    return ["?" if token == "<mask>" else token for token in tokenizer.convert_ids_to_tokens(ids.tolist())]
+
+
+def test_the_tokens_of_the_snippet(word_tokenizer, snippet):
+    assert word_tokenizer.convert_ids_to_tokens(snippet["input_ids"].tolist()) == [*TOKENS, "<eos>"]
+    assert "".join(TOKENS) == SNIPPET
+    letters = dict(zip(snippet["identifier_ids"].tolist(), NAMES + ".", strict=True))
+    assert [letters[number] for number in snippet["identifier_ids"].tolist()] == list(NAMES + ".")
+    assert len(letters) == 6
+
+
+def test_golden_deobfuscation_of_all_identifiers(word_tokenizer, snippet):
+    """One mask for each sub-token of each identifier, the true sub-tokens as labels, nothing else."""
+    batch = MixedMaskingCollator(word_tokenizer, objective="dobf", identifier_share=1.0)([snippet])
+    expected = ["?" if name != "." else token for token, name in zip(TOKENS, NAMES, strict=True)]
+    assert "".join(expected) == (
+        'class?:\n    def???(?,?):\n        # read the path\n       ?.? = open(?, mode="r")\n        print(?.?)\n'
+    )
+    assert shown(word_tokenizer, batch["input_ids"][0]) == [*expected, "<eos>"]
+    labels = [token if name != "." else None for token, name in zip(TOKENS, NAMES, strict=True)]
+    known = word_tokenizer.convert_tokens_to_ids
+    assert batch["labels"][0].tolist() == [-100 if token is None else known(token) for token in [*labels, None]]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_golden_deobfuscation_of_some_identifiers(word_tokenizer, snippet, seed):
+    """Which identifiers are chosen is told by one token of each; all others follow."""
+    batch = MixedMaskingCollator(word_tokenizer, objective="dobf")([{**snippet, "draw": (seed, 0, 0)}])
+    predicted = (batch["labels"][0, :-1] != -100).tolist()
+    chosen = {name for name in "RCSPW" if predicted[NAMES.index(name)]}
+    assert predicted == [name in chosen for name in NAMES]
+
+
+def test_specials_inside_documents_are_never_masked(word_tokenizer, snippet):
+    """Also not when they count as part of an identifier."""
+    ids = snippet["input_ids"].copy()
+    ids[[1, 9]] = word_tokenizer.pad_token_id, word_tokenizer.eos_token_id
+    for objective in OBJECTIVES:
+        collator = MixedMaskingCollator(word_tokenizer, objective=objective, mlm_rate=0.99, identifier_share=1.0)
+        batch = collator([{**snippet, "input_ids": ids}])
+        assert (batch["labels"][0, [1, 9, len(NAMES)]] == -100).all() and (batch["labels"] != -100).sum() > 5
+
+
+# layouts, groups, draws
+
+
+@pytest.mark.parametrize("objective", ["parallel", "random", "dobf"])
+def test_padded_rows_are_the_documents_of_packed_rows(tokenizer, packed, objective):
+    features = [packed[row] for row in range(8)]
+    options = {"objective": objective, "mask_share": 0.8, "random_share": 0.1, "with_groups": True}
+    rows = MixedMaskingCollator(tokenizer, layout="packed", **options)(features)
+    single = MixedMaskingCollator(tokenizer, layout="padded", **options)(features)
+    assert set(single) - set(rows) == {"attention_mask"} and set(rows) - set(single) == {"position_ids"}
+    number = 0
+    for row, feature in enumerate(features):
+        start = 0
+        for length in feature["document_lengths"].tolist():
+            for name in set(rows) & set(single):
+                assert torch.equal(rows[name][row, start : start + length], single[name][number, :length]), name
+            assert single["attention_mask"][number].tolist() == [1] * length + [0] * (
+                single["labels"].shape[1] - length
+            )
+            assert (single["input_ids"][number, length:] == tokenizer.pad_token_id).all()
+            assert (single["labels"][number, length:] == -100).all()
+            start, number = start + length, number + 1
+    assert number == len(single["labels"]) > len(features)
+
+
+def test_groups_tell_objective_and_language_of_every_token(tokenizer, documents):
+    languages = ["go" if number % 3 else "c" for number in range(len(documents))]
+    rows = PackedDocuments(documents.add_column("language", languages), max_length=128)
+    assert rows.languages == ["c", "go"]
+    of_document = {tuple(ids): name for ids, name in zip(documents["input_ids"][:], languages, strict=True)}
+    features = [rows[row] for row in range(16)]
+    batch = MixedMaskingCollator(tokenizer, with_groups=True, identifier_share=1.0)(features)
+    seen = set()
+    for row, feature in enumerate(features):
+        start = 0
+        for length in feature["document_lengths"].tolist():
+            span = slice(start, start + length)
+            (language,) = set(batch["language_ids"][row, span].tolist())
+            (objective,) = set(batch["objective_ids"][row, span].tolist())
+            assert rows.languages[language] == of_document[tuple(feature["input_ids"][span].tolist())]
+            predicted = (batch["labels"][row, span] != -100).numpy()
+            if OBJECTIVES[objective] == "dobf":
+                assert np.array_equal(predicted, feature["identifier_ids"][span] > 0)
+            seen.add((objective, language))
+            start += length
+        assert (batch["language_ids"][row, start:] == -1).all() and (batch["objective_ids"][row, start:] == -1).all()
+    assert len(seen) == 4, "not all groups occur: nothing is tested"
+
+
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")  # on machines with fewer cores
+def test_batches_are_the_same_whatever_the_number_of_workers(tokenizer, packed):
+    collator = MixedMaskingCollator(tokenizer, with_groups=True)
+    plain, *others = (
+        list(DataLoader(packed, batch_size=5, collate_fn=collator, num_workers=workers)) for workers in (0, 1, 2)
+    )
+    for batches in others:
+        assert len(batches) == len(plain) > 4
+        for one, two in zip(plain, batches, strict=True):
+            assert one.keys() == two.keys() and all(torch.equal(one[name], two[name]) for name in one)
+
+
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")  # on machines with fewer cores
+def test_features_without_a_draw_differ_from_each_other_and_between_workers(tokenizer):
+    rows = [{"input_ids": [9] * 200, "identifier_ids": [0] * 200}] * 8
+
+    def masks(workers):
+        torch.manual_seed(3)
+        collator = MixedMaskingCollator(tokenizer, seed=5)
+        loader = DataLoader(rows, batch_size=2, collate_fn=collator, num_workers=workers)
+        return [tuple((row != -100).tolist()) for batch in loader for row in batch["labels"]]
+
+    for workers in (0, 2):
+        assert len(set(masks(workers))) == 8
+        assert masks(workers) == masks(workers)
+
+
+def test_tokens_of_another_tokenizer_are_refused(tokenizer):
+    with pytest.raises(ValueError, match=r"hold token id 1024, but the tokenizer's end at 1023. Name the tokenizer"):
+        MixedMaskingCollator(tokenizer)([{"input_ids": [3, 1024], "identifier_ids": [0, 0]}])
+    rows = Dataset.from_dict({"input_ids": [[3, 1024]], "identifier_ids": [[0, 0]]})
+    with pytest.raises(ValueError, match=r"hold token id 1024, outside a vocabulary of 1024. Name the tokenizer"):
+        PackedDocuments(rows, 16).token_counts(1024)
+
+
+@pytest.mark.parametrize("folds", [2, 3, 7])
+def test_folds_predict_every_token_once(tokenizer, packed, folds):
+    features = [packed[row] for row in range(4)]
+    collator = FoldMaskingCollator(tokenizer, folds)
+    times = 0
+    for fold in range(folds):
+        collator.fold = fold
+        batch = collator(features)
+        restored = torch.where(batch["labels"] == -100, batch["input_ids"], batch["labels"])
+        source = original(features, batch, tokenizer.pad_token_id)
+        assert torch.equal(restored, source)
+        times = times + (batch["labels"] != -100).int()
+    real = ~torch.isin(source, torch.tensor(tokenizer.all_special_ids))
+    assert torch.equal(times, real.int())
+    with pytest.raises(ValueError, match="eval_passes must be at least 2, got 1: one pass would mask every token"):
+        FoldMaskingCollator(tokenizer, 1)
 
 
 @pytest.mark.parametrize(
@@ -161,6 +430,9 @@ def test_positions_restart_at_each_document(tokenizer, packed):
         ),
         ({"dobf_probability": 2}, r"dobf_probability must lie in \[0, 1\], got 2"),
         ({"mask_share": 0.9, "random_share": 0.2}, r"sum to 1 at most, got 0\.9 and 0\.2. Full mask is 1 and 0"),
+        ({"mask_share": -0.1}, r"must not be negative and sum to 1 at most, got -0\.1 and 0\.0"),
+        ({"mlm_rate_max": 0.1}, r"mlm_rate_max must lie in \[mlm_rate, 1\), got 0\.1 with mlm_rate=0\.15"),
+        ({"layout": "flat"}, "layout must be one of packed, padded, got 'flat'"),
     ],
 )
 def test_masking_collator_refuses_nonsense(tokenizer, options, message):
@@ -198,6 +470,88 @@ def test_packing_refuses_what_does_not_fit(documents):
         PackedDocuments(documents, max_length=32)
     with pytest.raises(ValueError, match="no document. Check its stats.json"):
         PackedDocuments(documents.select([]), max_length=32)
+
+
+@pytest.mark.parametrize("budget", [128, 400])
+def test_documents_of_similar_length_come_together(budget):
+    rng = np.random.default_rng(0)
+    lengths = rng.integers(1, 129, 2000)
+    groups = group_alike(lengths, budget, rng)
+    assert sorted(index for group in groups for index in group) == list(range(2000))
+    assert all(len(group) * lengths[group].max() <= budget for group in groups)
+    assert lengths.sum() / sum(len(group) * lengths[group].max() for group in groups) > 0.95
+    with pytest.raises(ValueError, match="a document of 129 tokens does not fit into rows of 128"):
+        group_alike(np.array([129]), 128, rng)
+
+
+def test_padded_items_hold_every_document_and_none_too_long(documents):
+    rows = PackedDocuments(documents, max_length=64, padded_tokens=256)
+    assert rows.whole_batches and not PackedDocuments(documents, max_length=64).whole_batches
+    features = [rows[row] for row in range(len(rows))]
+    assert sum(len(feature["document_lengths"]) for feature in features) == len(documents)
+    assert all(len(f["document_lengths"]) * f["document_lengths"].max() <= 256 for f in features)
+    with pytest.raises(ValueError, match="does not fit into rows of 32"):  # though it fits into the batch
+        PackedDocuments(documents, max_length=32, padded_tokens=256)
+
+
+def test_chosen_rows_of_a_data_set_are_packed_and_no_others(documents):
+    some = documents.select([5, 3, 11])
+    rows = PackedDocuments(some, max_length=64)
+    packed = [rows[row] for row in range(len(rows))]
+    assert sum(len(feature["input_ids"]) for feature in packed) == sum(map(len, some["input_ids"][:]))
+    assert sum(len(feature["document_lengths"]) for feature in packed) == 3
+
+
+def test_languages_come_as_often_as_their_weights_say():
+    language = np.repeat([0, 1, 2, 3], [1000, 1000, 1000, 7])
+    rng = np.random.default_rng(0)
+    times = np.zeros(len(language))
+    for _ in range(400):
+        chosen = choose_documents(language, np.array([0.0, 2.0, 1.3, 0.05]), rng)
+        once = np.bincount(chosen, minlength=len(language))
+        assert not once[:1000].any() and (once[1000:2000] == 2).all() and np.isin(once[2000:3000], [1, 2]).all()
+        times += once
+    assert abs(times[2000:3000].mean() / 400 - 1.3) < 0.001  # 300 of 1,000, one more or less
+    # A seventh of the 7 documents less than once an epoch: never, if the 0.35 documents were rounded.
+    assert abs(times[3000:].sum() - 400 * 0.35) < 5 * math.sqrt(400 * 0.35 * 0.65)
+    # Every document gets its turn: 400 draws at 0.3.
+    assert np.abs(times[2000:3000] - 400 * 1.3).max() < 5.5 * math.sqrt(400 * 0.3 * 0.7)
+
+
+@pytest.mark.parametrize("padded_tokens", [None, 256])
+def test_the_number_of_rows_stays_the_same_from_epoch_to_epoch(documents, padded_tokens):
+    languages = [("c", "go", "php")[number % 3] for number in range(len(documents))]
+    named = documents.add_column("language", languages)
+    of_document = {tuple(ids): name for ids, name in zip(documents["input_ids"][:], languages, strict=True)}
+    weights = {"c": 0.0, "go": 0.37}
+    rows = PackedDocuments(named, 64, seed=2, weights=weights, padded_tokens=padded_tokens, multiple=4)
+    count, shares = len(rows), []
+    assert count % 4 == 0
+    for epoch in range(4):
+        rows.set_epoch(epoch)
+        assert len(rows) == count
+        seen = []
+        for row in range(count):
+            feature = rows[row]
+            assert feature["draw"] == (2, epoch, row)
+            ends = feature["document_lengths"].cumsum()
+            seen += [of_document[tuple(part.tolist())] for part in np.split(feature["input_ids"], ends[:-1])]
+        assert set(seen) == {"go", "php"}
+        shares.append(seen.count("go") / seen.count("php"))
+    assert np.allclose(shares, 0.37, atol=0.1)
+
+
+def test_weights_that_leave_nothing_are_refused(documents):
+    named = documents.add_column("language", ["go"] * (len(documents) - 1) + ["c"])
+    for weights, message in (
+        ({"rust": 1.0}, "the data has no language 'rust' to weigh. Its languages: c, go"),
+        ({"go": -1.0}, r"the weight of go must not be negative, got -1.0. 0 leaves the language out"),
+        ({"go": float("nan")}, "the weight of go must not be negative, got nan"),
+        ({"go": 0, "c": 0}, "all languages have the weight 0, so nothing is left to train on. Raise one"),
+        ({"go": 0, "c": 1e-9}, "the language weights leave no document. Raise one"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            PackedDocuments(named, 64, weights=weights)
 
 
 def test_chunks_never_cut_an_identifier():

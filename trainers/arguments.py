@@ -15,6 +15,7 @@ import torch
 import yaml
 from transformers import TrainingArguments
 
+from .processes import is_first
 from .progress import quiet_bars
 
 
@@ -25,6 +26,9 @@ class StageArguments(TrainingArguments):
     data: str | None = field(default=None, metadata={"help": "Data set folder made by `coderep data ...`."})
     tokenizer: str | None = field(default=None, metadata={"help": "Tokenizer folder; default: the model's own."})
     model: str | None = field(default=None, metadata={"help": "Checkpoint to start from; default: a new model."})
+    # Without it, transformers refuses bf16 on CPUs, and processes started by torchrun there would not meet.
+    use_cpu: bool = field(default_factory=lambda: not torch.accelerator.is_available())
+    ddp_find_unused_parameters: bool | None = False  # there are none, and looking for them takes time in every step
     # CPUs train as fast with one process; workers would re-import torch each.
     dataloader_num_workers: int = 0
     dataloader_pin_memory: bool = field(default_factory=torch.cuda.is_available)
@@ -42,12 +46,19 @@ class MlmArguments(StageArguments):
         default=None, metadata={"help": "Fields of CodeRepConfig for a new model; preset: NAME starts from a size."}
     )
     max_length: int = field(default=1024, metadata={"help": "Tokens per packed row."})
-    objective: str = field(default="parallel", metadata={"help": "parallel, random or dobf."})
+    objective: str = field(default="parallel", metadata={"help": "parallel, random, dobf or sequential."})
     dobf_probability: float = 0.5
     mlm_rate: float = 0.15
+    mlm_rate_max: float | None = field(default=None, metadata={"help": "Makes the rate dynamic, up to this."})
     identifier_share: float = 0.5
     mask_share: float = 1.0
     random_share: float = 0.0
+    language_weights: dict | None = field(
+        default=None, metadata={"help": "Language -> how often its documents come in an epoch, on average."}
+    )
+    streaming: bool = field(default=False, metadata={"help": "Read the data while training; needs max_steps."})
+    eval_passes: int = field(default=7, metadata={"help": "Passes of the pseudo-perplexity (with --eval_strategy)."})
+    eval_documents: int = field(default=64, metadata={"help": "Held-out documents of each language it is over."})
 
 
 @dataclass
@@ -154,7 +165,9 @@ def run_command(arguments_class: type, section: str, train: Callable[[Any], Path
         print(usage(arguments_class, section))  # noqa: T201
     else:
         quiet_bars()
-        print(train(parse_arguments(arguments_class, section, argv)))  # noqa: T201
+        model = train(parse_arguments(arguments_class, section, argv))
+        if is_first():
+            print(model)  # noqa: T201
     return 0
 
 

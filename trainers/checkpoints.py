@@ -9,6 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
 from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
@@ -20,36 +22,47 @@ from transformers import (
 
 from data_collators.files import new_folder, write_json
 
+from .processes import total
+
 COMPLETE = "complete"  # written into a training checkpoint after everything else
 CONFIG = "config.json"
 _CHECKPOINT = re.compile(r"checkpoint-(\d+)")
 
 
 class MarkComplete(TrainerCallback):
-    """Marks each training checkpoint once it is written, so that a torn one is never resumed from.
+    """Marks each training checkpoint once all processes have written it, so that a torn one is never resumed from.
 
-    The mark holds the seconds and tokens spent so far, over all sessions of the run.
+    The mark holds the seconds and tokens spent so far, over all sessions of the run, and how many processes it had.
+    Older checkpoints are removed only then: a kill at any moment leaves a complete one.
 
     Args:
-        tokens: Gives the tokens of this session.
+        accelerator: Adds up over processes.
+        tokens: Gives the tokens of this session on this process.
         before: What the mark of the checkpoint holds that this session goes on from.
+        keep: Number of checkpoints that stay, besides the best one; None keeps all.
     """
 
-    def __init__(self, tokens: Callable[[], int], before: dict[str, Any]) -> None:
-        self._tokens, self._before = tokens, before
+    def __init__(
+        self, accelerator: Any, tokens: Callable[[], int], before: dict[str, Any], keep: int | None = None
+    ) -> None:
+        self._accelerator, self._tokens, self.before, self._keep = accelerator, tokens, before, keep
         self._started = time.monotonic()
 
     def spent(self) -> dict[str, Any]:
-        """Seconds and tokens, over all sessions of the run."""
+        """Seconds and tokens, over all sessions and processes of the run; all processes must ask."""
         return {
-            "seconds": round(time.monotonic() - self._started + self._before.get("seconds", 0), 1),
-            "tokens": self._tokens() + self._before.get("tokens", 0),
+            "seconds": round(time.monotonic() - self._started + self.before.get("seconds", 0), 1),
+            "tokens": total(self._accelerator, self._tokens()) + self.before.get("tokens", 0),
+            "processes": self._accelerator.num_processes,
         }
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        """Called by the Trainer after the last file of a checkpoint."""
+        """Called by the Trainer on each process, after its last file of a checkpoint."""
+        spent = self.spent()  # waits for the other processes' files
         if state.is_world_process_zero:
-            write_json(Path(args.output_dir, f"checkpoint-{state.global_step}", COMPLETE), self.spent())
+            write_json(Path(args.output_dir, f"checkpoint-{state.global_step}", COMPLETE), spent)
+            best = Path(state.best_model_checkpoint).name if state.best_model_checkpoint else None
+            remove_old(args.output_dir, self._keep, best)
 
 
 class SetEpoch(TrainerCallback):
@@ -63,6 +76,28 @@ class SetEpoch(TrainerCallback):
     ) -> None:
         """Called by the Trainer before the first batch; `state.epoch` is a fraction in a resumed epoch."""
         self.dataset.set_epoch(int(state.epoch + 1e-6))
+
+
+class SeedProcesses(TrainerCallback):
+    """Gives each of several processes its own dropout: the Trainer seeds all alike. Resuming restores its state."""
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Called by the Trainer once the model is made and the order of the data is set."""
+        if args.world_size > 1:
+            seeds = np.random.SeedSequence([args.seed, args.process_index, state.global_step])
+            torch.manual_seed(int(seeds.generate_state(1)[0]))
+
+
+def remove_old(output_dir: str | Path, keep: int | None, best: str | None = None) -> None:
+    """Remove all but the newest `keep` training checkpoints and the best one, the mark of each before its files."""
+    steps = sorted(int(match[1]) for path in Path(output_dir).iterdir() if (match := _CHECKPOINT.fullmatch(path.name)))
+    for step in steps[:-keep] if keep else []:
+        folder = Path(output_dir, f"checkpoint-{step}")
+        if folder.name != best:
+            (folder / COMPLETE).unlink(missing_ok=True)
+            shutil.rmtree(folder)
 
 
 def last_complete_checkpoint(output_dir: str | Path) -> Path | None:
@@ -81,11 +116,15 @@ def last_complete_checkpoint(output_dir: str | Path) -> Path | None:
 
 
 def save_model(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: str | Path, overwrite: bool = True
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    folder: str | Path,
+    overwrite: bool = True,
+    weights: dict[str, Any] | None = None,
 ) -> None:
-    """Write model and tokenizer as one folder, whole or not at all."""
+    """Write model and tokenizer as one folder, whole or not at all; with `weights` those instead of the model's."""
     with new_folder(folder, CONFIG, overwrite) as partial:
-        model.save_pretrained(partial)
+        model.save_pretrained(partial, state_dict=weights)
         tokenizer.save_pretrained(partial)
 
 

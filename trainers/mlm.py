@@ -2,49 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
-from transformers import AutoModelForMaskedLM, PreTrainedModel, Trainer
+from transformers import AutoModelForMaskedLM, PreTrainedModel
 
-from data_collators import MixedMaskingCollator, PackedDocuments
-from data_collators.builders.store import load_split
+from data_collators import FoldMaskingCollator, MixedMaskingCollator, PackedDocuments, StreamedDocuments
+from data_collators.builders.store import load_split, load_stats, split_files
 
 from .arguments import MlmArguments, run_command
+from .mlm_trainer import MlmTrainer
+from .perplexity import is_ours
 from .stage import load_model, load_tokenizer, require_data, train_and_save
 
-
-class MlmTrainer(Trainer):
-    """HF's Trainer for stage 1. The loss is the model's own; training stops when it is not a number.
-
-    `tokens_seen` counts the tokens that this process has trained on, without padding.
-    """
-
-    tokens_seen = 0
-
-    def compute_loss(
-        self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, **kwargs: Any
-    ) -> torch.Tensor | tuple[torch.Tensor, Any]:
-        """The model's masked-LM loss.
-
-        Raises:
-            FloatingPointError: The loss is NaN or infinite.
-        """
-        if model.training:
-            # Padding has position 0 in a document of its own; every other document of one token is as rare.
-            starts_BT = inputs["position_ids"] == 0
-            lone_BT = starts_BT & torch.cat([starts_BT[:, 1:], torch.ones_like(starts_BT[:, :1])], dim=1)
-            self.tokens_seen += int((~lone_BT).sum())
-        loss, outputs = super().compute_loss(model, inputs, return_outputs=True, **kwargs)
-        if not torch.isfinite(loss):
-            raise FloatingPointError(
-                f"the loss became {loss.item()} at step {self.state.global_step}. Lower the learning rate, "
-                "raise warmup_steps or check the data; the last checkpoint is intact."
-            )
-        return (loss, outputs) if return_outputs else loss
+SEQUENTIAL = "sequential"
 
 
 def start_from_token_frequencies(model: PreTrainedModel, counts_V: np.ndarray) -> None:
@@ -59,33 +32,110 @@ def start_from_token_frequencies(model: PreTrainedModel, counts_V: np.ndarray) -
             head.bias.copy_(torch.from_numpy(np.log((counts_V + 1) / (counts_V + 1).sum())))
 
 
+def check_fit(model: PreTrainedModel, vocab_size: int, max_length: int) -> None:
+    """Refuse a tokenizer or a length that the model has no embeddings for.
+
+    Raises:
+        ValueError: The tokenizer has more tokens than the model, or `max_length` exceeds the model's positions.
+    """
+    tokens = model.get_input_embeddings().num_embeddings
+    if vocab_size > tokens:
+        raise ValueError(f"the tokenizer has {vocab_size} tokens, the model {tokens}. Name the model's own tokenizer.")
+    longest = getattr(model.config, "max_position_embeddings", None) or max_length
+    for name, module in model.named_modules():
+        if name.endswith("position_embeddings") and getattr(module, "padding_idx", None) is not None:
+            # RoBERTa counts positions from behind the one of padding.
+            longest = module.num_embeddings - module.padding_idx - 1
+    if max_length > longest:
+        raise ValueError(f"max_length={max_length} exceeds the model's max_position_embeddings={longest}.")
+
+
 def train_mlm(args: MlmArguments) -> Path:
     """Run stage 1; returns the folder of the trained model.
+
+    Documents are packed where the model keeps attention inside documents (ours), else padded: a step then has as many
+    tokens, padding included, in documents of similar length.
 
     Raises:
         ValueError: Arguments contradict each other or the data.
         FileNotFoundError: Data, tokenizer or model does not exist.
     """
+    if args.objective == SEQUENTIAL:
+        return _train_sequentially(args)
     data, tokenizer = require_data(args), load_tokenizer(args)
-    rows = PackedDocuments(load_split(data, "train"), args.max_length, args.seed)
+    if args.dataloader_persistent_workers:
+        raise ValueError("dataloader_persistent_workers would repeat the rows of the first epoch. Leave it out.")
+    model = load_model(AutoModelForMaskedLM, args, tokenizer)
+    check_fit(model, len(tokenizer), args.max_length)
+    packed = is_ours(model)
+    rows = _documents(args, data, packed)
     collator = MixedMaskingCollator(
         tokenizer,
         objective=args.objective,
         dobf_probability=args.dobf_probability,
         mlm_rate=args.mlm_rate,
+        mlm_rate_max=args.mlm_rate_max,
         identifier_share=args.identifier_share,
         mask_share=args.mask_share,
         random_share=args.random_share,
         seed=args.seed,
+        layout="packed" if packed else "padded",
+        with_groups=True,
     )
-    model = load_model(AutoModelForMaskedLM, args, tokenizer)
-    longest = model.config.max_position_embeddings
-    if args.max_length > longest:
-        raise ValueError(f"max_length={args.max_length} exceeds the model's max_position_embeddings={longest}.")
     if args.model is None:
         start_from_token_frequencies(model, rows.token_counts(model.config.vocab_size))
-    trainer = MlmTrainer(model=model, args=args, data_collator=collator, train_dataset=rows)
-    return train_and_save("stage 1", trainer, tokenizer, lambda: trainer.tokens_seen)
+    trainer = MlmTrainer(
+        model=model,
+        args=args,
+        data_collator=collator,
+        train_dataset=rows,
+        eval_dataset=held_out(args, packed) if args.eval_strategy != "no" else None,
+        eval_collator=FoldMaskingCollator(tokenizer, args.eval_passes, layout=collator.layout),
+        languages=rows.languages,
+    )
+    return train_and_save("stage 1", trainer, tokenizer, lambda: trainer.tokens_seen, any_layout=packed)
+
+
+def _train_sequentially(args: MlmArguments) -> Path:
+    """The paper's sequential objective: half of the steps random masking, then half deobfuscation, each a whole run."""
+    if args.max_steps < 2:
+        raise ValueError(f"objective 'sequential' needs max_steps, at least 2, to halve them; got {args.max_steps}.")
+    first, output = args.max_steps // 2, Path(args.output_dir)
+    before = replace(args, objective="random", max_steps=first, output_dir=str(output / "random"))
+    model = train_mlm(before)
+    after = replace(args, objective="dobf", max_steps=args.max_steps - first, output_dir=str(output / "dobf"))
+    after.model, after.model_config = str(model), None
+    return train_mlm(after)
+
+
+def _documents(args: MlmArguments, data: str, packed: bool) -> PackedDocuments | StreamedDocuments:
+    """The training rows: in memory or streamed, packed or, as whole batches, grouped by length."""
+    options = {"weights": args.language_weights}
+    if not packed:
+        options["padded_tokens"] = args.max_length * args.per_device_train_batch_size
+    items_per_batch = (args.per_device_train_batch_size if packed else 1) * args.world_size
+    if not args.streaming:
+        options["multiple"] = items_per_batch * args.gradient_accumulation_steps
+        return PackedDocuments(load_split(data, "train"), args.max_length, args.seed, **options)
+    if args.max_steps < 1:
+        raise ValueError("streaming needs max_steps: how long an epoch is shows only at its end.")
+    args.accelerator_config.dispatch_batches = False  # each process reads for itself, and takes its share of the rows
+    files, counted = split_files(data, "train"), load_stats(data)["per_language"]
+    options["languages"] = [name for name, counters in counted.items() if counters["counts"].get("rows")]
+    return StreamedDocuments(files, args.max_length, args.seed, batch_rows=items_per_batch, **options)
+
+
+def held_out(args: MlmArguments, packed: bool) -> PackedDocuments:
+    """The first documents of each language of the split `test`, which holds other repositories than `train`."""
+    try:
+        rows = load_split(args.data, "test")
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{error} Or train with --eval_strategy no.") from error
+    languages = np.array(rows["language"][:])
+    first = [np.flatnonzero(languages == name)[: args.eval_documents] for name in np.unique(languages)]
+    tokens = None if packed else args.max_length * args.per_device_eval_batch_size
+    chosen = rows.select(np.sort(np.concatenate(first)))
+    return PackedDocuments(chosen, args.max_length, args.seed, padded_tokens=tokens)
 
 
 def main(argv: list[str]) -> int:

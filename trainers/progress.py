@@ -19,6 +19,8 @@ from transformers import (
     TrainingArguments,
 )
 
+from .processes import is_first
+
 LOGGER = logging.getLogger("coderep")
 
 
@@ -28,7 +30,12 @@ class _StandardError(logging.Handler):
 
 
 def say(line: str) -> None:
-    """A line for people, on standard error and in any log file; standard output is for results."""
+    """A line for people, on standard error and in any log file; standard output is for results.
+
+    Of several processes only the first one speaks.
+    """
+    if not is_first():
+        return
     if not LOGGER.handlers:
         LOGGER.addHandler(_StandardError())
         LOGGER.setLevel(logging.INFO)

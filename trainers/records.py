@@ -69,6 +69,7 @@ class RunRecord:
     wall_seconds: float
     tokens: int
     parameters: int = 0
+    processes: int = 1
     log: list[dict[str, Any]] = field(default_factory=list)
     git_sha: str = field(default_factory=lambda: git_sha())
     versions: dict[str, str] = field(default_factory=lambda: versions())

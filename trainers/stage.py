@@ -16,11 +16,26 @@ from data_collators.builders.store import load_stats
 from data_collators.files import claim_folder
 
 from .arguments import StageArguments, check_keys
-from .checkpoints import COMPLETE, MarkComplete, SetEpoch, check_checkpoint, last_complete_checkpoint, save_model
+from .checkpoints import (
+    COMPLETE,
+    MarkComplete,
+    SeedProcesses,
+    SetEpoch,
+    check_checkpoint,
+    last_complete_checkpoint,
+    save_model,
+)
+from .interruption import StopOnSignal, Stopped
+from .processes import on_first
 from .progress import say, show_progress
 from .records import RunRecord
+from .sharded import check_sharding, fit_checkpoint
 
 RUN, MODEL, CLAIM = "run.json", "model", "stage.json"
+# Arguments, by the beginning of their names, that a run may go on with changed. Workers deal out streamed rows.
+HARMLESS = ("logging_", "log_", "save_", "eval_", "report_to", "run_name", "project", "ddp_", "fsdp", "use_cpu", "hub_")
+HARMLESS += ("dataloader_num_workers", "dataloader_p")
+LAYOUT = ("per_device_train_batch_size", "gradient_accumulation_steps")
 
 
 def load_tokenizer(args: StageArguments) -> PreTrainedTokenizerBase:
@@ -77,56 +92,115 @@ def require_data(args: StageArguments) -> str:
     return args.data
 
 
-def train_and_save(label: str, trainer: Trainer, tokenizer: PreTrainedTokenizerBase, tokens: Callable[[], int]) -> Path:
+def train_and_save(
+    label: str,
+    trainer: Trainer,
+    tokenizer: PreTrainedTokenizerBase,
+    tokens: Callable[[], int],
+    any_layout: bool = False,
+) -> Path:
     """Train, going on from the newest complete checkpoint in the output folder; save the model and the record.
 
     A finished run is not repeated. The output folder belongs to one stage, recipe, data set and starting model.
+    Of several processes the first decides and writes; all must call.
 
     Args:
         label: Name of the stage.
         trainer: The Trainer.
         tokenizer: Saved beside the model.
         tokens: Gives the tokens that this process has trained on.
+        any_layout: Whether it is the same run however the rows of a step are cut into processes and accumulated
+            batches, as it is where rows do not see each other.
 
     Returns:
         Folder of the trained model, `<output_dir>/model`.
 
     Raises:
         FileExistsError: The output folder holds something else, or another run.
+        ValueError: The kind of FSDP checkpoint could not be read by other runs.
+        Stopped: SIGTERM came; a checkpoint of the step that it came in is complete.
     """
     args: StageArguments = trainer.args
     output, stats, recipe = Path(args.output_dir), load_stats(args.data), recipe_of(args)
-    origin = {"stage": label, "recipe": recipe, "seed": args.seed, "data": stats["fingerprint"], "model": args.model}
-    claim_folder(output, CLAIM, origin)
-    if (output / RUN).is_file() and (output / MODEL).is_dir():
+    origin = {"stage": label, "seed": args.seed, "data": stats["fingerprint"], "model": args.model}
+    origin["recipe"] = binding_recipe(recipe, trainer, any_layout)
+    check_sharding(trainer)
+    done, checkpoint = on_first(trainer.accelerator, lambda: _claim(origin, trainer))
+    if done:
         say(f"{label}: done before")
         return output / MODEL
-    checkpoint = last_complete_checkpoint(output)
     before = json.loads((checkpoint / COMPLETE).read_text(encoding="utf-8")) if checkpoint else {}
-    meter = MarkComplete(tokens, before)
-    trainer.add_callback(meter)
-    trainer.add_callback(SetEpoch(trainer.train_dataset))
-    show_progress(trainer, label)
+    meter = MarkComplete(trainer.accelerator, tokens, before, keep=args.save_total_limit)
+    args.save_total_limit = None  # `meter` removes old ones, later than the Trainer would
     state = json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8")) if checkpoint else None
     if state and state["global_step"] >= state["max_steps"]:
         # Stopped between the last checkpoint and the final model: another call of `train` would add a step.
-        model, history = type(trainer.model).from_pretrained(checkpoint), state["log_history"]
+        trainer.model, history = type(trainer.model).from_pretrained(checkpoint), state["log_history"]
+        weights = None
     else:
-        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-        model, history = trainer.model, trainer.state.log_history
-    if trainer.is_world_process_zero():
-        save_model(model, tokenizer, output / MODEL)
-        spent = meter.spent()
-        RunRecord(
-            recipe=recipe,
-            seed=args.seed,
-            data=stats,
-            wall_seconds=spent["seconds"],
-            tokens=spent["tokens"],
-            parameters=model.num_parameters(),
-            log=[entry for entry in history if "loss" in entry],
-        ).save(output / RUN)
+        _train(label, trainer, meter, checkpoint)
+        history = trainer.state.log_history
+        weights = trainer.accelerator.get_state_dict(trainer.model) if trainer.is_fsdp_enabled else None
+    spent = meter.spent()
+    record = RunRecord(
+        recipe=recipe,
+        seed=args.seed,
+        data=stats,
+        wall_seconds=spent["seconds"],
+        tokens=spent["tokens"],
+        parameters=trainer.model.num_parameters(),
+        processes=spent["processes"],
+        log=[entry for entry in history if "loss" in entry],
+    )
+
+    def write() -> None:
+        save_model(trainer.model, tokenizer, output / MODEL, weights=weights)
+        record.save(output / RUN)
+
+    on_first(trainer.accelerator, write)
     return output / MODEL
+
+
+def _claim(origin: dict[str, Any], trainer: Trainer) -> tuple[bool, Path | None]:
+    """Take the output folder: whether the run is done already, and the checkpoint to go on from."""
+    output = Path(trainer.args.output_dir)
+    claim_folder(output, CLAIM, origin)
+    if (output / RUN).is_file() and (output / MODEL).is_dir():
+        return True, None
+    checkpoint = last_complete_checkpoint(output)
+    if checkpoint:
+        fit_checkpoint(checkpoint, trainer)
+    return False, checkpoint
+
+
+def _train(label: str, trainer: Trainer, meter: MarkComplete, checkpoint: Path | None) -> None:
+    """Train to the end, or to the step in which SIGTERM comes.
+
+    Raises:
+        Stopped: It came.
+    """
+    processes = meter.before.get("processes", trainer.accelerator.num_processes)
+    if processes != trainer.accelerator.num_processes:
+        say(f"{label}: the checkpoint is of {processes} processes; the same rows follow, with other dropout")
+    for callback in (meter, SetEpoch(trainer.train_dataset), SeedProcesses()):
+        trainer.add_callback(callback)
+    show_progress(trainer, label)
+    with StopOnSignal(trainer.accelerator) as stop:
+        trainer.add_callback(stop)
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    if stop.stopped:
+        say(f"{label}: stopped by SIGTERM; step {trainer.state.global_step} is saved. The same command goes on from it")
+        raise Stopped
+
+
+def binding_recipe(recipe: dict[str, Any], trainer: Trainer, any_layout: bool) -> dict[str, Any]:
+    """What of a recipe a run must go on with: all that bears upon its weights."""
+    args, rows = trainer.args, trainer.train_dataset
+    free = tuple(prefix for prefix in HARMLESS if hasattr(rows, "__len__") or prefix != "dataloader_num_workers")
+    bound = {name: value for name, value in recipe.items() if not name.startswith(free)}
+    bound["rows_per_step"] = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
+    bound["tokens_per_row"] = getattr(rows, "max_length", None)
+    return {name: value for name, value in bound.items() if not (any_layout and name in LAYOUT)}
 
 
 def recipe_of(args: StageArguments) -> dict[str, Any]:

@@ -40,7 +40,7 @@ class Stage1Extractor:
     """Tokenizes files, cut at identifiers, into documents of at most `max_length` tokens that end with EOS.
 
     Args:
-        tokenizer: A fast tokenizer with an EOS token.
+        tokenizer: A fast tokenizer with an EOS or, as BERT's, a SEP token.
         max_length: Longest document in tokens, EOS included.
         min_length: Shorter documents (rests of files) are dropped and counted.
         keep_license: Whether the licence at the head of a file stays; it is the same in every file of a project.
@@ -58,10 +58,10 @@ class Stage1Extractor:
     ) -> None:
         if max_length <= min_length:
             raise ValueError(f"max_length must exceed min_length={min_length}, got {max_length}.")
-        if tokenizer.eos_token_id is None:
+        self._eos = tokenizer.eos_token_id if tokenizer.eos_token_id is not None else tokenizer.sep_token_id  # BERT's
+        if self._eos is None:
             raise ValueError("the tokenizer has no EOS token, which ends every document. Add one.")
         self.max_length, self.min_length, self.keep_license = max_length, min_length, keep_license
-        self._eos = tokenizer.eos_token_id
         self._tokenize = IdentifierTokenizer(tokenizer)
 
     def __call__(self, file: SourceFile) -> Extracted:

@@ -73,6 +73,19 @@ def load_split(folder: str | Path, split: str) -> Any:
     """
     import datasets
 
+    shards = split_files(folder, split)
+    try:
+        return datasets.Dataset.from_parquet([str(shard) for shard in shards])
+    except (pa.ArrowInvalid, datasets.exceptions.DatasetGenerationError) as error:
+        raise OSError(f"a shard of {str(folder)!r} is corrupt ({error.__cause__ or error}). Build it anew.") from error
+
+
+def split_files(folder: str | Path, split: str) -> list[Path]:
+    """The Parquet files of a split.
+
+    Raises:
+        FileNotFoundError: The folder is not a data set, or lacks the split.
+    """
     folder = Path(folder)
     if not (folder / STATS).is_file():
         raise FileNotFoundError(
@@ -83,10 +96,7 @@ def load_split(folder: str | Path, split: str) -> Any:
         raise FileNotFoundError(
             f"data set {str(folder)!r} has no split {split!r}. Rebuild it with another --test-share."
         )
-    try:
-        return datasets.Dataset.from_parquet([str(shard) for shard in shards])
-    except (pa.ArrowInvalid, datasets.exceptions.DatasetGenerationError) as error:
-        raise OSError(f"a shard of {str(folder)!r} is corrupt ({error.__cause__ or error}). Build it anew.") from error
+    return shards
 
 
 def load_stats(folder: str | Path) -> dict[str, Any]:
