@@ -10,7 +10,6 @@ import errno
 import importlib
 import os
 import sys
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -67,7 +66,6 @@ COMMANDS = {
     ("card", "publish"): ("hub_cards.cli:card_publish", "upload a checkpoint; a dry run unless --push"),
 }
 # Exit code 2: the command cannot be carried out as given. Anything else that fails: 1.
-_SECONDS_FOR_THE_FIRST = 5
 _USAGE_ERRORS = (ValueError, FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError)
 
 
@@ -135,9 +133,6 @@ def _disk_full(error: BaseException | None) -> bool:
 
 
 def _fail(message: str, code: int) -> int:
-    if os.environ.get("RANK", "0") != "0":
-        # Most errors come to all processes of a run; the first one's end is the end of the others, who were silent.
-        time.sleep(_SECONDS_FOR_THE_FIRST)
     print(f"coderep: {' '.join(message.split())}", file=sys.stderr)
     return code
 

@@ -377,6 +377,7 @@ def test_other_work_is_refused(setup, finished, capsys):
     assert "--seeds must be at least 1, got 0" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_killed_grid_goes_on(setup, finished, start, tmp_path):
     """SIGKILL while the second variant trains: the first stays as it was, the numbers are those of a whole grid."""
     _, argv = setup

@@ -131,6 +131,7 @@ def test_two_processes_are_one(train, stage1, tmp_path, more):
     assert str(two / "model") in logs[0] and "stage 1: step" in logs[0] and logs[1] == ""
 
 
+@pytest.mark.slow
 def test_evaluation_of_shards_ends(train, stage1, tmp_path):
     """With FSDP every process must run the model as often as the others, also where rows do not divide evenly."""
     more = ["--eval_strategy", "steps", "--eval_steps", "8", "--per_device_eval_batch_size", "1"]
@@ -146,6 +147,7 @@ def test_evaluation_of_shards_ends(train, stage1, tmp_path):
     assert found[1] == pytest.approx(found[0], abs=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("wrapper", ["ddp", "fsdp"])
 def test_checkpoints_move_between_one_process_and_two(train, stage1, tmp_path, wrapper):
     """Begun by one and ended by two, and the other way round: the same rows, so the same weights; AdamW's state too."""
@@ -182,6 +184,7 @@ def torchrun(argv, *options):
     return subprocess.run([*command, *options, "-m", "coderep", *argv], capture_output=True, text=True, env=environment)
 
 
+@pytest.mark.slow
 def test_torchrun_starts_the_front_door(stage1, tmp_path):
     """The only test that starts processes as users do; the first of them alone prints."""
     done = torchrun(train_argv(stage1, tmp_path / "run", 4))
@@ -195,7 +198,8 @@ def test_an_error_is_told_once(train, stage1, tmp_path, monkeypatch, capsys):
     """What all processes meet the first one tells at once, and ends the others; one that fails alone tells it late."""
     (tmp_path / "taken").mkdir()
     (tmp_path / "taken" / "thesis.txt").write_text("mine")
-    codes, logs = train(train_argv(stage1, tmp_path / "taken", 4), 2, "coderep._SECONDS_FOR_THE_FIRST = 0")
+    at_once = "import trainers.processes; trainers.processes.SECONDS_FOR_THE_FIRST = 0"
+    codes, logs = train(train_argv(stage1, tmp_path / "taken", 4), 2, at_once)
     assert codes == [2, 2]  # none waits for the other
     assert [log.count("holds something else") for log in logs] == [1, 1] and "Traceback" not in "".join(logs)
 
@@ -250,6 +254,7 @@ def test_names_and_numbers_of_weights():
         name_weights(numbered, [["a", "b", "c"], []])
 
 
+@pytest.mark.slow
 def test_bf16_stays_within_a_percent_of_float32(train, stage1, tmp_path):
     """Autocast with float32 weights: the loss, smoothed over ten steps, step for step."""
     curves, smooth = [], []

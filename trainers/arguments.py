@@ -15,7 +15,7 @@ import torch
 import yaml
 from transformers import TrainingArguments
 
-from .processes import is_first
+from .processes import first_speaks, is_first
 from .progress import quiet_bars
 
 
@@ -165,7 +165,8 @@ def run_command(arguments_class: type, section: str, train: Callable[[Any], Path
         print(usage(arguments_class, section))  # noqa: T201
     else:
         quiet_bars()
-        model = train(parse_arguments(arguments_class, section, argv))
+        with first_speaks():
+            model = train(parse_arguments(arguments_class, section, argv))
         if is_first():
             print(model)  # noqa: T201
     return 0

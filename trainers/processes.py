@@ -3,15 +3,33 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
+
+SECONDS_FOR_THE_FIRST = 5
 
 
 def is_first() -> bool:
     """Whether this is the first of all processes, or the only one; torchrun and accelerate number them in RANK."""
     return os.environ.get("RANK", "0") == "0"
+
+
+@contextmanager
+def first_speaks() -> Iterator[None]:
+    """Hold errors of the other processes back for a moment.
+
+    Most come to all of them; the first one tells it, and its end ends those that were silent.
+    """
+    try:
+        yield
+    except Exception:
+        if not is_first():
+            time.sleep(SECONDS_FOR_THE_FIRST)
+        raise
 
 
 def on_first(accelerator: Any, work: Callable[[], Any]) -> Any:
