@@ -17,8 +17,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-import coderep
 from trainers.checkpoints import last_complete_checkpoint
+from trainers.processes import first_speaks
 from trainers.sharded import check_sharding, name_weights, number
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs fork and gloo")
@@ -194,7 +194,7 @@ def test_torchrun_starts_the_front_door(stage1, tmp_path):
     assert json.loads((tmp_path / "run" / "run.json").read_text())["processes"] == 2
 
 
-def test_an_error_is_told_once(train, stage1, tmp_path, monkeypatch, capsys):
+def test_an_error_is_told_once(train, stage1, tmp_path, monkeypatch):
     """What all processes meet the first one tells at once, and ends the others; one that fails alone tells it late."""
     (tmp_path / "taken").mkdir()
     (tmp_path / "taken" / "thesis.txt").write_text("mine")
@@ -204,11 +204,12 @@ def test_an_error_is_told_once(train, stage1, tmp_path, monkeypatch, capsys):
     assert [log.count("holds something else") for log in logs] == [1, 1] and "Traceback" not in "".join(logs)
 
     waited = []
-    monkeypatch.setattr(coderep.time, "sleep", waited.append)
+    monkeypatch.setattr("trainers.processes.time.sleep", waited.append)
     for rank, seconds in (("0", []), ("1", [5])):
         monkeypatch.setenv("RANK", rank)
-        assert coderep.main(["search", str(tmp_path / "nothing"), str(tmp_path), "x"]) == 2
-        assert waited == seconds and capsys.readouterr().err.startswith("coderep: ")
+        with pytest.raises(ValueError, match="told"), first_speaks():
+            raise ValueError("told")
+        assert waited == seconds
 
 
 @pytest.mark.slow

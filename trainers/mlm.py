@@ -104,6 +104,7 @@ def _train_sequentially(args: MlmArguments) -> Path:
     before = replace(args, objective="random", max_steps=first, output_dir=str(output / "random"))
     model = train_mlm(before)
     after = replace(args, objective="dobf", max_steps=args.max_steps - first, output_dir=str(output / "dobf"))
+    after.seed += 1  # or the second half would see the rows of the first
     after.model, after.model_config = str(model), None
     return train_mlm(after)
 
