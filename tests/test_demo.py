@@ -98,6 +98,7 @@ def start(output, corpus, recipe):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")
 @pytest.mark.timeout(600)
+@pytest.mark.slow
 def test_demo_killed_in_training_goes_on_and_ends_with_the_same_weights(demo, corpus, recipe, tmp_path):
     """Killed for real between checkpoints of each stage; the final weights equal those of the run that was let be."""
     output, stderr = tmp_path / "demo", tmp_path / "stderr.txt"

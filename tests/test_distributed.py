@@ -68,7 +68,12 @@ def train(start, tmp_path):
     """Run a command in some processes that meet, as torchrun starts them; gives exit codes and the lines of each."""
 
     def train(argv, processes=1, before="", env=None, signal_after=None):
-        meeting = {"MASTER_ADDR": "localhost", "MASTER_PORT": free_port(), "WORLD_SIZE": str(processes)}
+        meeting = {
+            "MASTER_ADDR": "localhost",
+            "MASTER_PORT": free_port(),
+            "WORLD_SIZE": str(processes),
+            "OMP_NUM_THREADS": "1",
+        }
         logs = [tmp_path / f"log{time.monotonic_ns()}-{rank}" for rank in range(processes)]
         running = []
         for rank, log in enumerate(logs):

@@ -302,6 +302,7 @@ def test_onnx_files_name_nothing_of_this_machine(onnx_checkpoint):
             assert trace not in content, f"{path.name} holds {trace}"
 
 
+@pytest.mark.slow
 def test_onnx_command(checkpoint, tmp_path):
     """In a process of its own, where nothing has imported the model classes before."""
     pytest.importorskip("onnxscript")

@@ -93,6 +93,7 @@ def test_loading_elsewhere_can_fail(checkpoint):
         encode_elsewhere(checkpoint, TEXTS)
 
 
+@pytest.mark.slow
 def test_every_head_loads_by_its_auto_class_elsewhere(tiny_config, tokenizer, tmp_path):
     save_model(CodeRepForMaskedLM(tiny_config), tokenizer, tmp_path / "model")
     checkpoint = export_checkpoint(tmp_path / "model", tmp_path / "out")
