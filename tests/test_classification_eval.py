@@ -90,7 +90,7 @@ class TableEmbedder:
 
     def __init__(self, table, tokenizer=None):
         self.table, self.asked = table, []
-        self.encoder = SimpleNamespace(tokenizer=tokenizer)
+        self.tokenizer = tokenizer
 
     def embed(self, texts, *, max_length=None):
         self.asked.append((list(texts), max_length))

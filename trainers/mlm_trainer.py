@@ -13,7 +13,7 @@ from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState,
 from data_collators import FoldMaskingCollator
 from data_collators.mixed_masking import OBJECTIVES
 
-from .perplexity import GROUPS, is_ours, perplexities, summed_losses
+from .perplexity import GROUPS, is_ours, perplexities, summed_losses, token_losses
 
 _ADVICE = "Lower the learning rate, raise warmup_steps or check the data; the last checkpoint is intact."
 
@@ -68,10 +68,10 @@ class MlmTrainer(Trainer):
         if is_ours(self.accelerator.unwrap_model(model)):
             loss, outputs = super().compute_loss(model, {**inputs, "all_logits": False}, return_outputs=True, **kwargs)
             with torch.no_grad():
-                losses_P = _losses(outputs.logits.detach(), inputs["labels"][predicted_BT]) if groups else None
+                losses_P = token_losses(outputs.logits.detach(), inputs["labels"][predicted_BT]) if groups else None
         else:
             outputs = model(**{name: value for name, value in inputs.items() if name != "labels"})
-            losses_P = _losses(outputs.logits[predicted_BT], inputs["labels"][predicted_BT])
+            losses_P = token_losses(outputs.logits[predicted_BT], inputs["labels"][predicted_BT])
             loss = self._over_whole_batch(losses_P, **kwargs)
         if not torch.isfinite(loss):
             raise FloatingPointError(f"the loss became {loss.item()} at step {self.state.global_step}. {_ADVICE}")
@@ -154,7 +154,3 @@ class StopAtBadGradient(TrainerCallback):
         gradients = [gradient.to_local() if hasattr(gradient, "to_local") else gradient for gradient in gradients]
         if gradients and not torch.isfinite(torch.stack(torch._foreach_norm(gradients))).all():
             raise FloatingPointError(f"a gradient is not a number at step {state.global_step}. {_ADVICE}")
-
-
-def _losses(logits_PV: Tensor, labels_P: Tensor) -> Tensor:
-    return nn.functional.cross_entropy(logits_PV.float(), labels_P, reduction="none")

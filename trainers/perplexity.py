@@ -25,7 +25,12 @@ def predicted_losses(model: nn.Module, batch: dict[str, Tensor]) -> Tensor:
         logits_PV = model(**batch, all_logits=False).logits
     else:
         logits_PV = model(**{name: value for name, value in batch.items() if name != "labels"}).logits[predicted_BT]
-    return nn.functional.cross_entropy(logits_PV.float(), batch["labels"][predicted_BT], reduction="none")
+    return token_losses(logits_PV, batch["labels"][predicted_BT])
+
+
+def token_losses(logits_PV: Tensor, labels_P: Tensor) -> Tensor:
+    """Cross-entropy losses_P, in float32 whatever the precision of the logits."""
+    return nn.functional.cross_entropy(logits_PV.float(), labels_P, reduction="none")
 
 
 def is_ours(model: nn.Module) -> bool:

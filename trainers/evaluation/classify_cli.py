@@ -28,7 +28,7 @@ from . import classification as heads
 from .checks import check_encoder
 from .classification_sets import TRAIN, ClassificationSet, read_classification
 from .domain import domain_of
-from .embedders import LOADERS, Embedder, SentenceTransformerEmbedder, load_embedder, token_lengths
+from .embedders import LOADERS, Embedder, load_embedder, token_lengths
 from .metrics import accuracy, macro_f1
 from .official_classification import classification_names, load_classification
 
@@ -123,8 +123,7 @@ class ProbeLearner:
     def __init__(self, embedder: Embedder) -> None:
         self.embedder, self.name, self.limit = embedder, embedder.name, embedder.limit
         self.changes = embedder.changes
-        library = isinstance(embedder, SentenceTransformerEmbedder)
-        self.tokenizer = embedder.model.tokenizer if library else embedder.encoder.tokenizer
+        self.tokenizer = embedder.tokenizer
 
     def predict(self, data: ClassificationSet, protocol: ClassifyProtocol) -> list[np.ndarray]:
         """For each seed the label of each test example."""

@@ -119,8 +119,9 @@ def _scorer(model: str, args: argparse.Namespace) -> Scorer:
         progress=True,
     )
     library = isinstance(embedder, SentenceTransformerEmbedder)
-    tokenizer = embedder.model.tokenizer if library else embedder.encoder.tokenizer
-    for warning in check_encoder(model, tokenizer, "" if library else embedder.encoder.model.config.model_type):
+    for warning in check_encoder(
+        model, embedder.tokenizer, "" if library else embedder.encoder.model.config.model_type
+    ):
         say(f"{model}: {warning}")
     return CosineScorer(embedder)
 

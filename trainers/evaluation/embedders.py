@@ -49,6 +49,11 @@ class Embedder:
         """Hash of everything in the model that embeddings depend on."""
         raise NotImplementedError
 
+    @property
+    def tokenizer(self) -> Any:
+        """What makes tokens of texts."""
+        raise NotImplementedError
+
     def embed(self, texts: Sequence[str], *, max_length: int | None = None, kind: str = DOCUMENT) -> np.ndarray:
         """Embeddings_ND, float32, each of length 1 (0 for a text that has none).
 
@@ -89,12 +94,9 @@ class Embedder:
     def count_cut(self, texts: Sequence[str], max_length: int | None) -> int:
         """How many texts are longer than is read."""
         bound = self.cut(max_length)
-        return 0 if bound is None else int(sum(length > bound for length in self._lengths(texts)))
+        return 0 if bound is None else sum(length > bound for length in token_lengths(self.tokenizer, texts))
 
     def _embed(self, texts: list[str], max_length: int | None, kind: str, *, bar: bool) -> np.ndarray:
-        raise NotImplementedError
-
-    def _lengths(self, texts: Sequence[str]) -> list[int]:
         raise NotImplementedError
 
 
@@ -109,11 +111,13 @@ class EncoderEmbedder(Embedder):
         """Hash of weights, tokenizer and configuration."""
         return self.encoder.fingerprint
 
+    @property
+    def tokenizer(self) -> Any:
+        """The encoder's."""
+        return self.encoder.tokenizer
+
     def _embed(self, texts: list[str], max_length: int | None, kind: str, *, bar: bool) -> np.ndarray:
         return self.encoder.encode(texts, max_length=max_length, progress=bar)
-
-    def _lengths(self, texts: Sequence[str]) -> list[int]:
-        return token_lengths(self.encoder.tokenizer, texts)
 
 
 @dataclass(frozen=True)
@@ -125,7 +129,12 @@ class SentenceTransformerEmbedder(Embedder):
     @cached_property
     def fingerprint(self) -> str:
         """Hash of weights, tokenizer, modules and prompts."""
-        return model_fingerprint(self.model, self.model.tokenizer, _settings(self.model))
+        return model_fingerprint(self.model, self.tokenizer, _settings(self.model))
+
+    @property
+    def tokenizer(self) -> Any:
+        """The model's; of static models one of the library tokenizers."""
+        return self.model.tokenizer
 
     def _embed(self, texts: list[str], max_length: int | None, kind: str, *, bar: bool) -> np.ndarray:
         encode = self.model.encode_query if kind == QUERY else self.model.encode_document
@@ -136,13 +145,10 @@ class SentenceTransformerEmbedder(Embedder):
         return encode(texts, batch_size=size, convert_to_numpy=True, show_progress_bar=bar).astype(np.float32)
 
     def _cut_at(self, max_length: int) -> None:
-        if hasattr(self.model.tokenizer, "enable_truncation"):  # static models have no limit of their own
-            self.model.tokenizer.enable_truncation(max_length)
+        if hasattr(self.tokenizer, "enable_truncation"):  # static models have no limit of their own
+            self.tokenizer.enable_truncation(max_length)
         else:
             self.model.max_seq_length = max_length
-
-    def _lengths(self, texts: Sequence[str]) -> list[int]:
-        return token_lengths(self.model.tokenizer, texts)
 
 
 def _settings(model: Any) -> dict[str, Any]:

@@ -76,9 +76,12 @@ class Relevance:
 
     def restrict(self, keep_C: np.ndarray) -> Relevance:
         """Only the pairs whose candidate `keep_C` holds true for; places stay as they are."""
-        kept = keep_C[self.columns]
-        offsets = np.concatenate([[0], np.cumsum(kept, dtype=np.int64)])[self.offsets]
-        return Relevance(offsets, self.columns[kept], self.gains[kept])
+        return self.only(keep_C[self.columns])
+
+    def only(self, keep_R: np.ndarray) -> Relevance:
+        """Only the pairs that `keep_R` holds true for; queries stay, with fewer of them or none."""
+        offsets = np.concatenate([[0], np.cumsum(keep_R, dtype=np.int64)])[self.offsets]
+        return Relevance(offsets, self.columns[keep_R], self.gains[keep_R])
 
 
 def relevant_ranks(

@@ -114,9 +114,7 @@ class _Pools:
         if not self._data.same_language:
             return relevance
         languages_R = self._queries_Q[relevance.queries]
-        kept = (languages_R == "") | (languages_R == self._documents_C[relevance.columns])
-        offsets = np.concatenate([[0], np.cumsum(kept, dtype=np.int64)])[relevance.offsets]
-        return Relevance(offsets, relevance.columns[kept], relevance.gains[kept])
+        return relevance.only((languages_R == "") | (languages_R == self._documents_C[relevance.columns]))
 
     def mask(self, scores_QC: np.ndarray, start: int) -> None:
         """Take out, in place, what the queries from `start` on do not rank."""
