@@ -9,9 +9,10 @@ from typing import NamedTuple
 from tree_sitter import Node
 
 from .doc_comments import comment_text, string_text
+from .hard_positives import without
 from .languages import DocComments, Language, language_table
 from .parsing import Span, Syntax, matches, parse
-from .slices import cut, line_start, own_line
+from .slices import cut, line_start, own_line, relocate
 
 _KINDS = ("function", "method", "class")
 _LONGEST_GAP = 4096
@@ -268,7 +269,13 @@ def without_docstring(code: bytes, function: Function) -> str:
 
 def hard_positive(code: bytes, function: Function) -> str:
     """The body without signature, doc comments and return statements (section 3.2); "" when nothing is left."""
-    return cut(code, function.body, [*function.returns, *_docstrings(function)])
+    return without(without_docstring(code, function), code_spans(code, function), ("signature", "return"))
+
+
+def code_spans(code: bytes, function: Function) -> tuple[int, ...]:
+    """Where body and return statements are in `without_docstring`, as byte offsets: start, end, start, end, ..."""
+    offsets = [offset for span in (function.body, *function.returns) for offset in span]
+    return tuple(relocate(code, function.span, _docstrings(function), offsets))
 
 
 def _docstrings(function: Function) -> list[Span]:

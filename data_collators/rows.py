@@ -46,7 +46,9 @@ class PairRow:
     """One text-code pair for contrastive learning and retrieval.
 
     `code` is the function without its docstring. `code_body`, the hard positive, also lacks the signature and the
-    return statements; it is empty when nothing is left, and then `code` stands in for it.
+    return statements; it is empty when nothing is left, and then `code` stands in for it. `code_spans` says where in
+    `code` they are: start and end of the body, then of each return statement, for other hard positives
+    (`hard_positives`).
     """
 
     id: str
@@ -60,6 +62,7 @@ class PairRow:
     repo: str
     path: str
     license: str = ""
+    code_spans: tuple[int, ...] = ()
 
 
 def columns(row_class: type) -> list[str]:

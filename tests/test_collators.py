@@ -567,35 +567,160 @@ def test_chunks_never_cut_an_identifier():
 PAIR = {"text": "add two numbers", "code": "def f(a, b):\n    c = a + b\n    return c", "code_body": "c = a + b"}
 
 
+LONG = {**PAIR, "text": "something quite different and much longer than eight tokens"}
+
+
+def items(batch, side):
+    """The token ids of each item of a side."""
+    return [ids.tolist() for ids in batch[f"{side}_input_ids"].split(batch[f"{side}_lengths"].tolist())]
+
+
+@pytest.mark.parametrize("max_length", [2, 5, 16, 128])
+def test_flat_batches_hold_the_tokens_of_each_text(tokenizer, sources, max_length):
+    """Against one call of the tokenizer a text; long texts are those of which only a beginning is tokenized."""
+    longest = max((name for name in tokenizer.get_vocab() if name[0] == "Ġ" and name[1:].isalpha()), key=len)
+    codes = [*(source.decode() for source in sources), "", "x", "a" * 5000, " " + longest[1:] * 2]
+    codes.append((" " + longest[1:]) * (120 if max_length == 128 else 1))  # read to the end though beyond the cut
+    rows = [{"text": code[:90], "code": code} for code in codes]
+    batch = PairCollator(tokenizer, max_text_length=8, max_code_length=max_length)(rows)
+    assert items(batch, "code") == [tokenizer(c, truncation=True, max_length=max_length)["input_ids"] for c in codes]
+    assert items(batch, "text") == [tokenizer(c[:90], truncation=True, max_length=8)["input_ids"] for c in codes]
+    lengths = zip(map(len, codes), map(len, items(batch, "code")), strict=True)
+    ways = {(characters > 8 * max_length, tokens < max_length) for characters, tokens in lengths}
+    assert (True, False) in ways and (max_length == 2 or (False, True) in ways)
+    assert max_length < 128 or (True, True) in ways
+    assert {(t.dtype, t.ndim) for t in batch.values()} == {(torch.int64, 1)}
+
+
 def test_pair_batches(tokenizer):
-    batch = PairCollator(tokenizer, max_text_length=8, max_code_length=12, hard_positive_rate=0.0)(
-        [PAIR, {**PAIR, "text": "something quite different and much longer than eight tokens"}]
-    )
-    assert batch["text_input_ids"].shape == (2, 8) and batch["code_input_ids"].shape == (2, 12)
-    assert (batch["code_input_ids"][:, -1] == tokenizer.eos_token_id).all()
+    batch = PairCollator(tokenizer, max_text_length=8, max_code_length=12, hard_positive_rate=0.0)([PAIR, LONG])
+    assert set(batch) == {f"{side}_{name}" for side in ("text", "code") for name in ("input_ids", "lengths", "hash")}
+    assert batch["text_lengths"].tolist()[1] == 8 and batch["code_lengths"].tolist() == [12, 12]
+    assert all(ids[-1] == tokenizer.eos_token_id for side in ("text", "code") for ids in items(batch, side))
     assert batch["code_hash"][0] == batch["code_hash"][1] and batch["text_hash"][0] != batch["text_hash"][1]
+
+
+def test_what_looks_like_a_special_token_stays_text(tokenizer):
+    row = {"text": f"print {tokenizer.eos_token} at the end", "code": f"x = '{tokenizer.mask_token}'"}
+    batch = PairCollator(tokenizer)([row])
+    for side in ("text", "code"):
+        (ids,) = items(batch, side)
+        assert not set(ids[:-1]) & set(tokenizer.all_special_ids) and tokenizer.decode(ids[:-1]) == row[side]
 
 
 @pytest.mark.parametrize("rate", [0.0, 0.3, 1.0])
 def test_hard_positives_come_at_their_rate(tokenizer, rate):
     rows = Pairs(Dataset.from_list([PAIR] * 1000), seed=1)
     collator = PairCollator(tokenizer, hard_positive_rate=rate)
-    bodies = sum(collator._code(rows[row]) == PAIR["code_body"] for row in range(1000))
-    assert abs(bodies - 1000 * rate) <= 5 * math.sqrt(1000 * rate * (1 - rate))
-    before = [collator._code(rows[row]) for row in range(50)]
-    assert before == [collator._code(rows[row]) for row in range(50)]
+    whole, body = (PairCollator(tokenizer, hard_positive_rate=r)([PAIR])["code_hash"].item() for r in (0, 1))
+    assert whole != body
+
+    def shown():
+        return collator([rows[row] for row in range(1000)])["code_hash"]
+
+    before = shown()
+    assert set(before.tolist()) <= {whole, body}
+    assert abs((before == body).sum() - 1000 * rate) <= 5 * math.sqrt(1000 * rate * (1 - rate))
+    assert torch.equal(before, shown())
     rows.set_epoch(1)
-    changed = before != [collator._code(rows[row]) for row in range(50)]
-    assert changed == (0 < rate < 1)
+    assert torch.equal(before, shown()) == (rate in (0, 1))
 
 
 def test_an_empty_body_keeps_the_whole_function(tokenizer):
-    collator = PairCollator(tokenizer, hard_positive_rate=1.0)
-    assert collator._code({**PAIR, "code_body": ""}) == PAIR["code"]
+    whole = PairCollator(tokenizer, hard_positive_rate=0.0)([PAIR])
+    for row in (
+        {**PAIR, "code_body": ""},
+        {**PAIR, "code_body": None},
+        {name: PAIR[name] for name in ("text", "code")},
+    ):
+        batch = PairCollator(tokenizer, hard_positive_rate=1.0)([row])
+        assert torch.equal(batch["code_input_ids"], whole["code_input_ids"])
 
 
-def test_pair_collator_refuses_nonsense(tokenizer):
-    with pytest.raises(ValueError, match=r"max_text_length must be at least 2 \(one token and EOS\), got 1"):
-        PairCollator(tokenizer, max_text_length=1)
-    with pytest.raises(ValueError, match=r"hard_positive_rate must lie in \[0, 1\], got 1\.5"):
-        PairCollator(tokenizer, hard_positive_rate=1.5)
+def test_prompts_come_before_every_side(tokenizer):
+    """Also before a hard positive, whose parts are cut by where they stand in the code without a prompt."""
+    row = {**PAIR, "negatives": ["x = 1"]}
+    plain, prompted = (
+        PairCollator(tokenizer, hard_positive_rate=1.0, prompts=prompts)([row])
+        for prompts in ({}, {"text": "query: ", "code": "code: "})
+    )
+    for side, prompt in (("text", "query: "), ("code", "code: "), ("negative", "code: ")):
+        (before,), (after,) = (items(batch, side) for batch in (plain, prompted))
+        assert tokenizer.decode(after[:-1]) == prompt + tokenizer.decode(before[:-1])
+        assert torch.equal(plain[f"{side}_hash"], prompted[f"{side}_hash"])
+
+
+# negatives
+
+
+def test_negatives_are_flat_and_share_the_hashes_of_codes(tokenizer):
+    rows = [
+        {**PAIR, "negatives": ["x = 1", PAIR["code"], "y = 2"]},
+        {**LONG, "code": "x = 1", "code_body": "", "negatives": ["x = 1"]},
+        {**LONG, "code": "z", "code_body": "", "negatives": None},
+    ]
+    for rate in (0.0, 1.0):
+        batch = PairCollator(tokenizer, hard_positive_rate=rate, max_negatives=9)(rows)
+        assert [tokenizer.decode(ids[:-1]) for ids in items(batch, "negative")] == [
+            *("x = 1", PAIR["code"], "y = 2", "x = 1")
+        ]
+        own, other, _ = batch["code_hash"].tolist()
+        # Also where the other pair shows its body alone: the loss must not push a text from its own code.
+        assert batch["negative_hash"].tolist() == [other, own, batch["negative_hash"][2].item(), other]
+        assert batch["negative_hash"][2].item() not in (own, other)
+
+
+def test_negatives_are_drawn_by_seed_epoch_and_row(tokenizer):
+    names = [f"f{n}" for n in range(10)]
+    rows = Pairs(Dataset.from_list([{**PAIR, "negatives": names}] * 300), seed=3)
+    collator = PairCollator(tokenizer, max_negatives=3)
+
+    def drawn():
+        found = items(collator([rows[row] for row in range(300)]), "negative")
+        return [tokenizer.decode(ids[:-1]) for ids in found]
+
+    before = drawn()
+    assert len(before) == 900 and before == drawn()
+    assert all(len(set(before[start : start + 3])) == 3 for start in range(0, 900, 3))  # none twice in a row
+    for name in names:  # each with probability 0.3
+        assert abs(before.count(name) - 90) < 5 * math.sqrt(300 * 0.3 * 0.7)
+    rows.set_epoch(1)
+    assert before != drawn()
+
+
+def test_rows_without_negatives(tokenizer):
+    """Where the column is there the keys are, so that processes agree; without it, or when none are asked for, not."""
+    collator = PairCollator(tokenizer)
+    assert not [key for key in collator([PAIR]) if key.startswith("negative")]
+    batch = collator([{**PAIR, "negatives": []}, PAIR])
+    assert [batch[f"negative_{name}"].tolist() for name in ("input_ids", "lengths", "hash")] == [[], [], []]
+    batch = PairCollator(tokenizer, max_negatives=0)([{**PAIR, "negatives": ["x"]}])
+    assert not [key for key in batch if key.startswith("negative")]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"max_text_length": 1}, r"max_text_length must be at least 2 \(one token and EOS\), got 1"),
+        ({"hard_positive_rate": 1.5}, r"hard_positive_rate must lie in \[0, 1\], got 1\.5"),
+        ({"max_negatives": -1}, r"max_negatives must be at least 0 \(none are used\), got -1"),
+        ({"hard_positive_drop": ["body"]}, r"list of parts among signature, return, docstring, got 'body'"),
+        ({"hard_positive_drop": "return"}, r"list of parts among signature, return, docstring, got 'return'"),
+    ],
+)
+def test_pair_collator_refuses_nonsense(tokenizer, options, message):
+    with pytest.raises(ValueError, match=message):
+        PairCollator(tokenizer, **options)
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"text": "t", "func": "c"}, r"a string in the column 'code', got None. The columns of this row: text, func"),
+        ({"text": None, "code": "c"}, r"a string in the column 'text', got None"),
+        ({"text": "t", "code": "c", "negatives": "d"}, r"negatives must be a list of codes, got the string 'd'"),
+    ],
+)
+def test_rows_that_are_no_pairs_are_refused(tokenizer, row, message):
+    with pytest.raises(ValueError, match=message):
+        PairCollator(tokenizer)([PAIR, row])

@@ -6,7 +6,8 @@ import re
 from collections import Counter
 from dataclasses import dataclass
 
-from ..definitions import Function, functions, hard_positive, without_docstring
+from ..definitions import Function, code_spans, functions, without_docstring
+from ..hard_positives import without
 from ..languages import language_table
 from ..parsing import ParseTimeout
 from ..rows import PairRow, SourceFile
@@ -130,11 +131,12 @@ def _described(candidates: list[Function], docstring: str) -> Function:
 
 def pair_row(file: SourceFile, code: bytes, function: Function, text: str) -> PairRow:
     """The pair of a function and its summary."""
+    whole, offsets = without_docstring(code, function), code_spans(code, function)
     return PairRow(
         id=f"{file.id}:{function.line}",
         text=text,
-        code=without_docstring(code, function),
-        code_body=hard_positive(code, function),
+        code=whole,
+        code_body=without(whole, offsets, ("signature", "return")),
         docstring=function.docstring,
         language=file.language,
         kind=function.kind,
@@ -142,6 +144,7 @@ def pair_row(file: SourceFile, code: bytes, function: Function, text: str) -> Pa
         repo=file.repo,
         path=file.path,
         license=file.license,
+        code_spans=offsets,
     )
 
 

@@ -120,7 +120,8 @@ _FILE_SCHEMA = pa.schema(
 
 def row_schema(row_class: type) -> pa.Schema:
     """Columns of a row class in a data set."""
-    kinds = {"np.ndarray": pa.list_(pa.int32()), "str": pa.string()}
+    numbers = pa.list_(pa.int32())
+    kinds = {"np.ndarray": numbers, "tuple[int, ...]": numbers, "str": pa.string()}
     return pa.schema([(name, kinds[row_class.__annotations__[name]]) for name in columns(row_class)])
 
 
