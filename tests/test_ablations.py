@@ -11,12 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from transformers import AutoTokenizer
 
 import coderep
+from benchmarks.ablations import contrastive_report, page, report
 from benchmarks.ablations import grid as grid_module
-from benchmarks.ablations import page, report
 from benchmarks.ablations.__main__ import main
-from benchmarks.ablations.grid import RECIPES, VARIANTS, read_recipes
+from benchmarks.ablations.plan import CONTRASTIVE_RECIPES, RECIPES, VARIANTS, Grid, read_recipes
 from benchmarks.ablations.scores import (
     CROSS_LANGUAGE,
     IN_LANGUAGE,
@@ -28,7 +29,8 @@ from benchmarks.ablations.scores import (
     set_scores,
     t_quantile,
 )
-from trainers.arguments import MlmArguments, build_arguments
+from modeling_coderep import CodeRepConfig, CodeRepModel
+from trainers.arguments import ContrastiveArguments, MlmArguments, build_arguments
 from trainers.evaluation import choose_protocol, evaluate_retrieval
 from trainers.evaluation.ranking import Relevance
 from trainers.evaluation.sets import CODE_TO_CODE, TEXT_TO_CODE, RetrievalSet
@@ -395,3 +397,156 @@ def test_a_killed_grid_goes_on(setup, finished, start, tmp_path):
     stamp = first.stat().st_mtime_ns
     assert main(argv) == 0
     assert first.stat().st_mtime_ns == stamp and scores(tmp_path / "out") == scores(finished)
+
+
+# stage 2
+
+OWN_KEYS = {"loss", "hard_positive_rate", "hard_negatives", "weight_norm", "temperature", "matryoshka_dims"}
+OWN_KEYS |= {"per_device_train_batch_size", "max_steps"}
+
+
+def recipes_of_stage_2(variants=None):
+    return read_recipes(CONTRASTIVE_RECIPES, variants, "contrastive", contrastive_report.VARIANTS)
+
+
+def test_recipes_of_stage_2_differ_in_what_they_are_named_for(tmp_path):
+    recipes = recipes_of_stage_2()
+    assert tuple(recipes) == contrastive_report.VARIANTS
+    usual = recipes["both_mean"]
+    changed = {
+        name: {key: value for key, value in recipe.items() if value != usual[key]} for name, recipe in recipes.items()
+    }
+    assert all(set(recipe) == set(usual) and set(changed[name]) <= OWN_KEYS for name, recipe in recipes.items())
+    assert changed["filtered"] == {} and changed["matryoshka"] == {"matryoshka_dims": [128, 64, 32, 16]}
+    assert changed["both_sum"] == {"weight_norm": "sum"} and changed["hard_positives"] == {"hard_negatives": False}
+    assert changed["baseline"] == {"hard_positive_rate": 0.0, "hard_negatives": False}
+    assert changed["hard_negatives_mean"] == {"hard_positive_rate": 0.0}
+    assert changed["hard_negatives_sum"] == {"hard_positive_rate": 0.0, "weight_norm": "sum"}
+    for name, value in changed.items():
+        kind, _, number = name.partition("_")
+        if kind == "temperature":
+            assert value == {"temperature": float(number)}
+        elif kind == "batch":  # as many pairs in all
+            assert value == {"per_device_train_batch_size": int(number), "max_steps": value["max_steps"]}
+            assert value["max_steps"] * int(number) == usual["max_steps"] * usual["per_device_train_batch_size"]
+        elif kind == "bimodal":
+            assert value == {"max_steps": usual["max_steps"] // {"quarter": 4, "half": 2}[number]}
+    for part in ("quarter", "half"):
+        assert changed[f"unimodal_{part}"] == {**changed["unimodal"], **changed[f"bimodal_{part}"]}
+    for name, recipe in recipes.items():
+        args = build_arguments(ContrastiveArguments, {**recipe, "output_dir": str(tmp_path)}, name)
+        assert args.max_steps == recipe["max_steps"] and args.loss == ("unimodal" if "uni" in name else "bimodal")
+
+
+def test_steps_keep_the_proportion_of_recipes(tmp_path):
+    recipes = recipes_of_stage_2(["both_mean", "bimodal_quarter", "batch_16"])
+    grid = Grid(recipes, (1,), "data", None, [], choose_protocol("raw"), tmp_path, 40, 160, start="start")
+    assert [grid.arguments(name, 1).max_steps for name in recipes] == [40, 10, 160]
+    assert grid.arguments("both_mean", 7).model == "start" and grid.arguments("both_mean", 7).seed == 7
+
+
+def record_of_stage_2(variant, seed, value, truncated=None):
+    found = record(variant, seed, value, value)
+    if truncated is not None:
+        found["truncated"] = {"16": record(variant, seed, truncated, truncated)["results"]}
+    return found
+
+
+def test_tables_of_stage_2():
+    """On paper: both_mean leads baseline by 2, 3 and 4 points; matryoshka keeps more of the first 16 dimensions."""
+    records = [record("bm25", 0, 0.5, 0.6), record("start", 0, 0.01, 0.02)]
+    for seed in (1, 2, 3):
+        records += [
+            record_of_stage_2("baseline", seed, 0.1 * seed),
+            record_of_stage_2("both_mean", seed, 0.11 * seed + 0.01, 0.05),
+            record_of_stage_2("matryoshka", seed, 0.2, 0.15 + 0.01 * seed),
+        ]
+    summary = report.summarize(records, contrastive_report.compared(["baseline", "both_mean", "matryoshka"]))
+    summary["truncated"] = contrastive_report.truncated_scores(records)
+    text = page.markdown(json.loads(json.dumps(summary)))
+    assert text == contrastive_report.markdown(summary)
+    assert "| neither (InfoNCE) | 20.00 ± 10.00 | 20.00 ± 10.00 | 22.2 / 24.8 |" in text
+    assert "| both, mean | **23.00** ± 11.00 | **23.00** ± 11.00 | 26.1 / 33.0 |" in text
+    assert "| before stage 2 | 1.00 | 2.00 |  |" in text and "| BM25 | 50.00 | 60.00 |  |" in text
+    assert "- NL2Code, MRR: beyond the spread both_mean over baseline by 3.00 (0.52 to 5.48)." in text
+    assert "| first 16 | 5.00 ± 0.00 | 17.00 ± 1.00 | 5.00 ± 0.00 | 17.00 ± 1.00 |" in text
+    assert "- first 16, NL2Code, MRR: beyond the spread matryoshka over both_mean by 12.00 (9.52 to 14.48)." in text
+    assert "- whole, NL2Code, MRR: within it both_mean and matryoshka (3.00)." in text
+    assert "### Temperature" not in text and "### Consistency filter" not in text  # of which nothing was run
+
+
+TOY_STAGE_2 = ("baseline", "both_mean", "unimodal", "filtered", "matryoshka")
+
+
+@pytest.fixture(scope="module")
+def setup_2(setup, tmp_path_factory, stage1, corpus):
+    """Arguments of a grid of stage 2: a checkpoint without dropout, pairs, and pairs said to be filtered."""
+    folder = tmp_path_factory.mktemp("grid of stage 2")
+    tokenizer = AutoTokenizer.from_pretrained(stage1 / "tokenizer")
+    rates = {"embedding_dropout": 0.0, "hidden_dropout": 0.0, "attention_dropout": 0.0}
+    model = CodeRepModel(CodeRepConfig(vocab_size=len(tokenizer), **TOY, **rates))
+    model.save_pretrained(folder / "model")
+    tokenizer.save_pretrained(folder / "model")
+    for name, modules in (("pairs", ["argparse.py", "csv.py", "shutil.py"]), ("fewer", ["shutil.py", "csv.py"])):
+        sources = [str(corpus / module) for module in modules]
+        command = ["data", "pairs", "--source", *sources, "--output", str(folder / name), "--test-share", "0"]
+        assert coderep.main(command) == 0
+    (folder / "recipes").mkdir()
+    for name in TOY_STAGE_2:
+        recipe = {**recipes_of_stage_2([name])[name], "per_device_train_batch_size": 8, "learning_rate": 0.05}
+        recipe |= {"max_text_length": 16, "max_code_length": 32, "logging_steps": 1, "save_steps": 1}
+        recipe |= {"matryoshka_dims": [16, 4]} if name == "matryoshka" else {}
+        (folder / "recipes" / f"{name}.yaml").write_text(yaml.safe_dump({"contrastive": recipe}))
+    begin, end = page.MARKS["contrastive"]
+    (folder / "page.md").write_text(f"{page.BEGIN}\nstage 1\n{page.END}\n{begin}\nold\n{end}\n")
+    argv = ["--stage", "contrastive", "--start", str(folder / "model"), "--data", str(folder / "pairs"), "--steps", "2"]
+    argv += ["--evaluation", str(setup[0] / "sets" / "text"), str(setup[0] / "sets" / "within"), "--seeds", "1"]
+    argv += ["--recipes", str(folder / "recipes"), "--max-length", "32", "--dims", "8", "4"]
+    return folder, [*argv, "--output", str(folder / "out")]
+
+
+def test_the_grid_of_stage_2_end_to_end(setup_2, monkeypatch, capsys):
+    folder, argv = setup_2
+    argv = [*argv, "--filtered", str(folder / "fewer"), "--docs", str(folder / "page.md")]
+    assert main(argv) == 0
+    summary = json.loads((folder / "out" / "ablations.json").read_text())
+    assert [(run["variant"], run["seed"]) for run in summary["runs"]] == [
+        *(("bm25", 0), ("start", 0)),
+        *((name, 1) for name in TOY_STAGE_2),
+    ]
+    runs = {(run["variant"], run["seed"]): run for run in summary["runs"]}
+    own, other = runs["both_mean", 1]["training"], runs["filtered", 1]["training"]
+    assert own["data"] != other["data"] and own["recipe"] == other["recipe"] and own["start"] == other["start"]
+    assert json.loads((folder / "out" / "start" / "config.json").read_text())["hidden_dropout"] == 0.1
+    for column in (NL2CODE, IN_LANGUAGE):
+        found = summary["scores"][column]
+        assert len({round(score["mean"], 6) for score in found.values()}) > 3, "training moves the numbers"
+        assert set(summary["truncated"]["4"][column]) == {"both_mean", "matryoshka"}
+    text = (folder / "page.md").read_text()
+    assert text.startswith(f"{page.BEGIN}\nstage 1\n{page.END}\n")
+    assert "### Matryoshka" in text and "\nold\n" not in text
+    assert "](page_contrastive.png)" in text and (folder / "page_contrastive.png").is_file()
+    assert capsys.readouterr().out.startswith("### Hard positives and hard negatives")
+
+    def refuse(*_, **__):
+        raise AssertionError("trained or evaluated again")
+
+    monkeypatch.setattr(grid_module, "train_contrastive", refuse)
+    monkeypatch.setattr(grid_module, "evaluate_retrieval", refuse)
+    assert main(argv) == 0  # nothing is repeated
+    assert main([*argv, "--dropout", "0.2"]) == 2
+    assert "is another checkpoint to start from. Name another --output" in capsys.readouterr().err
+
+
+def test_arguments_of_stage_2_are_checked(setup_2, capsys):
+    folder, argv = setup_2
+    without = [word for word in argv if word not in ("--start", str(folder / "model"))]
+    for given, message in (
+        (without, "no checkpoint given. Name one of stage 1 with --start"),
+        ([*argv, "--variants", "filtered"], "needs pairs that passed the filter. Name them with --filtered"),
+        ([*argv, "--dropout", "1"], r"--dropout must lie in \[0, 1\), got 1.0"),
+        ([*argv, "--docs", str(folder / "recipes" / "baseline.yaml")], "needs the lines <!-- stage 2, what"),
+    ):
+        assert main(given) == 2 and re.search(message, capsys.readouterr().err)
+    assert main(["--data", "x", "--output", str(folder / "x"), "--evaluation", "x"]) == 2
+    assert "no tokenizer given" in capsys.readouterr().err

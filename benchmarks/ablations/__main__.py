@@ -1,4 +1,4 @@
-"""The ablations of stage 1 as one command; see `--help` and docs/ABLATIONS.md."""
+"""The ablations of a stage as one command; see `--help` and docs/ABLATIONS.md."""
 
 from __future__ import annotations
 
@@ -7,14 +7,20 @@ import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from trainers.evaluation.cli import load_sets
 from trainers.evaluation.protocols import choose_protocol
 from trainers.progress import quiet_bars
 
-from .grid import RECIPES, Grid, read_recipes, run_grid
-from .page import check_page, rewrite_page, save
-from .report import markdown, summarize
+from . import contrastive_report
+from .grid import run_grid
+from .page import MARKS, check_page, markdown, rewrite_page, save
+from .plan import CONTRASTIVE_RECIPES, FILTERED, RECIPES, Grid, read_recipes
+from .report import summarize
+from .start import with_dropout
+
+STAGES = ("mlm", "contrastive")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -38,45 +44,88 @@ def run(args: argparse.Namespace) -> str:
     if args.seeds < 1:
         raise ValueError(f"--seeds must be at least 1, got {args.seeds}. 3 show a spread.")
     if args.docs:
-        check_page(args.docs)
+        check_page(args.docs, MARKS[args.stage])
     quiet_bars()
-    grid = Grid(
-        recipes=read_recipes(args.recipes, args.variants),
-        seeds=range(1, args.seeds + 1),
-        data=args.data,
-        tokenizer=args.tokenizer,
-        sets=[data for name in args.evaluation for data in load_sets(name)],
-        protocol=choose_protocol("raw", code_length=args.max_length, text_length=args.max_length),
-        output=args.output,
-        steps=args.steps,
-    )
-    summary = summarize(run_grid(grid))
+    if args.stage == "mlm":
+        summary = summarize(run_grid(_grid_of_stage_1(args)))
+    else:
+        grid = _grid_of_stage_2(args)
+        records = run_grid(grid)
+        summary = summarize(records, contrastive_report.compared(list(grid.recipes)))
+        summary["truncated"] = contrastive_report.truncated_scores(records)
     save(summary, args.output)
     if args.docs:
-        picture = args.docs.with_suffix(".png").name.lower()
-        shutil.copyfile(args.output / "ablations.png", args.docs.with_name(picture))
-        rewrite_page(args.docs, f"{markdown(summary)}\n\n![scores of the variants]({picture})")
+        name = args.docs.stem.lower() + ("_contrastive" if args.stage == "contrastive" else "")
+        shutil.copyfile(args.output / "ablations.png", args.docs.with_name(f"{name}.png"))
+        section = f"{markdown(summary)}\n\n![scores of the variants]({name}.png)"
+        rewrite_page(args.docs, section, MARKS[args.stage])
     return markdown(summary)
+
+
+def _common(args: argparse.Namespace) -> dict[str, Any]:
+    return {
+        "seeds": range(1, args.seeds + 1),
+        "data": args.data,
+        "tokenizer": args.tokenizer,
+        "sets": [data for name in args.evaluation for data in load_sets(name)],
+        "protocol": choose_protocol("raw", code_length=args.max_length, text_length=args.max_length),
+        "output": args.output,
+        "steps": args.steps,
+    }
+
+
+def _grid_of_stage_1(args: argparse.Namespace) -> Grid:
+    if not args.tokenizer:
+        raise ValueError("no tokenizer given. Name the folder that the data were made with, with --tokenizer.")
+    return Grid(recipes=read_recipes(args.recipes or RECIPES, args.variants), **_common(args))
+
+
+def _grid_of_stage_2(args: argparse.Namespace) -> Grid:
+    if not args.start:
+        raise ValueError("no checkpoint given. Name one of stage 1 with --start.")
+    folder = args.recipes or CONTRASTIVE_RECIPES
+    every = read_recipes(folder, None, args.stage, contrastive_report.VARIANTS)
+    if FILTERED in (args.variants or ()) and not args.filtered:
+        raise ValueError(f"the variant {FILTERED!r} needs pairs that passed the filter. Name them with --filtered.")
+    asked = args.variants or [name for name in every if name != FILTERED or args.filtered]
+    usual = every.get("both_mean", {}).get("max_steps")
+    return Grid(
+        recipes=read_recipes(folder, asked, args.stage, contrastive_report.VARIANTS),
+        usual_steps=usual,
+        start=str(with_dropout(args.start, args.dropout, args.output / "start")),
+        dropout=args.dropout,
+        filtered=args.filtered,
+        dims=tuple(args.dims),
+        **_common(args),
+    )
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.ablations",
-        description="Train every variant of stage 1 with every seed, evaluate each, and compare them. The same command "
+        description="Train every variant of a stage with every seed, evaluate each, and compare them. The same command "
         "goes on where it was stopped.",
     )
-    parser.add_argument("--data", required=True, help="stage-1 data set, made by `coderep data stage1`")
-    parser.add_argument("--tokenizer", required=True, help="tokenizer folder that the data were made with")
+    parser.add_argument("--stage", choices=STAGES, default="mlm", help="what is trained (default: mlm, stage 1)")
+    parser.add_argument("--data", required=True, help="made by `coderep data stage1` (stage 2: `pairs`)")
+    parser.add_argument("--tokenizer", help="tokenizer folder that stage-1 data were made with")
     parser.add_argument(
         "--evaluation", required=True, nargs="+", metavar="SET", help="retrieval sets (docs/EVALUATION.md)"
     )
     parser.add_argument("--output", required=True, type=Path, help="folder for runs and results")
     parser.add_argument("--seeds", type=int, default=3, help="seeds of each variant: 1, 2, ... (default: 3)")
-    parser.add_argument("--steps", type=int, help="training steps (default: the recipes')")
+    parser.add_argument("--steps", type=int, help="training steps of most variants (default: the recipes')")
     parser.add_argument("--variants", nargs="+", metavar="NAME", help="recipes to run (default: all of the folder)")
-    parser.add_argument("--recipes", default=RECIPES, help="folder of recipes, one a variant (default: the package's)")
+    parser.add_argument("--recipes", help="folder of recipes, one a variant (default: the package's)")
     parser.add_argument("--max-length", type=int, default=256, help="tokens of a text that are read in evaluation")
     parser.add_argument("--docs", type=Path, help="page whose marked section is rewritten, such as docs/ABLATIONS.md")
+    group = parser.add_argument_group("stage 2")
+    group.add_argument("--start", help="checkpoint of stage 1")
+    group.add_argument("--dropout", type=float, default=0.1, help="dropout of its layers (default: 0.1, the paper's)")
+    group.add_argument("--filtered", metavar="PAIRS", help="pairs that passed `coderep data consistency`")
+    group.add_argument(
+        "--dims", nargs="+", type=int, default=[64, 32, 16], help="first dimensions to evaluate too (default: 64 32 16)"
+    )
     return parser
 
 

@@ -1,7 +1,7 @@
 """The grid: every variant with every seed, trained and evaluated one after the other, each run once.
 
-A run is `<output>/<variant>-seed<seed>/`, what `coderep train mlm` leaves, and once it is evaluated a record beside it.
-A run with a record is never repeated; one without goes on from its last checkpoint.
+A run is `<output>/<variant>-seed<seed>/`, what `coderep train` leaves, and once it is evaluated a record beside it. A
+run with a record is never repeated; one without goes on from its last checkpoint.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ import gc
 import json
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -19,82 +19,22 @@ from typing import Any
 import torch
 from transformers import AutoModelForMaskedLM
 
-import trainers
 from data_collators.builders.store import load_stats
 from data_collators.files import write_json
-from trainers.arguments import MlmArguments, build_arguments, read_recipe
 from trainers.checkpoints import save_model
-from trainers.evaluation import Bm25Scorer, CosineScorer, RetrievalSet, evaluate_retrieval, load_embedder
+from trainers.contrastive import train_contrastive
+from trainers.evaluation import Bm25Scorer, CosineScorer, evaluate_retrieval, load_embedder
 from trainers.evaluation.embedders import EncoderEmbedder
-from trainers.evaluation.protocols import Protocol
 from trainers.evaluation.scorers import BM25, Scorer
 from trainers.mlm import train_mlm
 from trainers.progress import say
 from trainers.records import EvalResult
 from trainers.stage import MODEL, RUN, load_model, load_tokenizer, recipe_of
 
-RECIPES = Path(trainers.__file__).parent / "recipes" / "ablations"
-VARIANTS = ("random", "dobf", "sequential", "parallel", "parallel_80_10_10", "random_80_10_10")
-UNTRAINED = "untrained"
+from .plan import REFERENCES, START, TRUNCATED, UNTRAINED, Grid, run_name
+from .start import weights_digest
+
 _EMBEDDINGS = "embeddings"
-
-
-@dataclass(frozen=True)
-class Grid:
-    """What is run, and on what.
-
-    Args:
-        recipes: Variant -> its recipe.
-        seeds: Seeds of each variant.
-        data: Stage-1 data set.
-        tokenizer: Tokenizer folder.
-        sets: What checkpoints are evaluated on.
-        protocol: How.
-        output: Folder of everything that the grid makes.
-        steps: Training steps instead of the recipes' own.
-    """
-
-    recipes: Mapping[str, dict[str, Any]]
-    seeds: Sequence[int]
-    data: str
-    tokenizer: str
-    sets: Sequence[RetrievalSet]
-    protocol: Protocol
-    output: Path
-    steps: int | None = None
-
-    def arguments(self, variant: str, seed: int) -> MlmArguments:
-        """Arguments of a run."""
-        given = {"data": self.data, "tokenizer": self.tokenizer, "seed": seed}
-        given |= {"output_dir": str(self.output / run_name(variant, seed))}
-        given |= {"max_steps": self.steps} if self.steps is not None else {}
-        return build_arguments(MlmArguments, {**self.recipes[variant], **given}, f"the recipe of {variant}")
-
-
-def run_name(variant: str, seed: int) -> str:
-    """Name of a run's folder and record."""
-    return f"{variant}-seed{seed}"
-
-
-def read_recipes(folder: str | Path = RECIPES, variants: Sequence[str] | None = None) -> dict[str, dict[str, Any]]:
-    """Recipes of a folder by name: those that are asked for, else all, ours in the order of the table.
-
-    Raises:
-        FileNotFoundError: The folder has no recipe, or not one that is asked for.
-        ValueError: A name is taken by a reference model, or a recipe is torn.
-    """
-    found = sorted(path.stem for path in Path(folder).glob("*.yaml"))
-    if not found:
-        raise FileNotFoundError(f"{str(folder)!r} holds no recipe. Name a folder of YAML files, one a variant.")
-    chosen = list(
-        dict.fromkeys(variants or [*(v for v in VARIANTS if v in found), *(v for v in found if v not in VARIANTS)])
-    )
-    for name in chosen:
-        if name in (UNTRAINED, BM25):
-            raise ValueError(f"{name!r} is a reference that every grid has. Give the recipe another name.")
-        if name not in found:
-            raise FileNotFoundError(f"{str(folder)!r} has no variant {name!r}. It has {', '.join(found)}.")
-    return {name: read_recipe(Path(folder, f"{name}.yaml"), "mlm") for name in chosen}
 
 
 def run_grid(grid: Grid) -> list[dict[str, Any]]:
@@ -105,7 +45,7 @@ def run_grid(grid: Grid) -> list[dict[str, Any]]:
     """
     grid.output.mkdir(parents=True, exist_ok=True)
     # Seeds outside, variants inside: a grid that is stopped half-way can be compared all the same.
-    jobs = [(BM25, 0), *((UNTRAINED, seed) for seed in grid.seeds)]
+    jobs = [(BM25, 0), *([(START, 0)] if grid.start else ((UNTRAINED, seed) for seed in grid.seeds))]
     jobs += [(variant, seed) for seed in grid.seeds for variant in grid.recipes]
     records = {job: _read(grid, *job) for job in jobs}  # refuses other work before any is done
     for number, (variant, seed) in enumerate(jobs, start=1):
@@ -118,7 +58,7 @@ def run_grid(grid: Grid) -> list[dict[str, Any]]:
 
 def _left(records: Mapping[tuple[str, int], dict[str, Any] | None]) -> str:
     """Time that the missing runs take, as far as finished ones tell."""
-    missing = sum(record is None and variant not in (BM25, UNTRAINED) for (variant, _), record in records.items())
+    missing = sum(record is None and variant not in REFERENCES for (variant, _), record in records.items())
     seconds = [_seconds(record) for record in records.values() if record and record["tokens"]]
     if not seconds or not missing:
         return ""
@@ -133,10 +73,10 @@ def _seconds(record: Mapping[str, Any]) -> float:
 def _run(grid: Grid, variant: str, seed: int) -> dict[str, Any]:
     """Train and evaluate one run and write its record."""
     name, training = run_name(variant, seed), _training(grid, variant, seed)
-    model = None if variant == BM25 else _untrained(grid, seed) if variant == UNTRAINED else _train(grid, variant, seed)
+    model = _model(grid, variant, seed)
     runs = [json.loads(path.read_text(encoding="utf-8")) for path in sorted((grid.output / name).rglob(RUN))]
-    started = time.monotonic()
-    results = list(_evaluate(_scorer(model, grid.output / _EMBEDDINGS), grid, variant if variant == BM25 else name))
+    started, kept = time.monotonic(), grid.output / _EMBEDDINGS
+    results = list(_evaluate(_scorer(model, kept), grid, variant if variant == BM25 else name))
     record = {
         "variant": variant,
         "seed": seed,
@@ -148,15 +88,32 @@ def _run(grid: Grid, variant: str, seed: int) -> dict[str, Any]:
         "evaluation_seconds": round(time.monotonic() - started, 1),
         "results": [asdict(result) for result in results],
     }
+    if grid.dims and variant in TRUNCATED:
+        record["truncated"] = {
+            str(dims): [
+                asdict(result) for result in _evaluate(_scorer(model, kept, dims), grid, f"{name}, {dims} wide")
+            ]
+            for dims in grid.dims
+        }
     write_json(grid.output / f"{name}.json", record)
     for checkpoint in (grid.output / name).rglob("checkpoint-*"):
         shutil.rmtree(checkpoint)  # nothing is resumed any more
-    shutil.rmtree(grid.output / _EMBEDDINGS, ignore_errors=True)
+    shutil.rmtree(kept, ignore_errors=True)
     return record
 
 
+def _model(grid: Grid, variant: str, seed: int) -> Path | None:
+    """The checkpoint of a run; None for BM25."""
+    if variant == BM25:
+        return None
+    if variant == START:
+        return Path(grid.start)
+    return _untrained(grid, seed) if variant == UNTRAINED else _train(grid, variant, seed)
+
+
 def _train(grid: Grid, variant: str, seed: int) -> Path:
-    model = train_mlm(grid.arguments(variant, seed))
+    train = train_contrastive if grid.start else train_mlm
+    model = train(grid.arguments(variant, seed))
     gc.collect()  # the Trainer and its data refer to each other
     return model
 
@@ -171,10 +128,10 @@ def _untrained(grid: Grid, seed: int) -> Path:
     return folder
 
 
-def _scorer(model: Path | None, cache: Path) -> Scorer:
+def _scorer(model: Path | None, cache: Path, dims: int | None = None) -> Scorer:
     if model is None:
         return Bm25Scorer()
-    embedder = load_embedder(str(model), cache=cache)
+    embedder = load_embedder(str(model), cache=cache, dimensions=dims)
     if isinstance(embedder, EncoderEmbedder) and torch.cuda.is_available():
         embedder.encoder.model.to("cuda")
     return CosineScorer(embedder)
@@ -191,15 +148,20 @@ def _training(grid: Grid, variant: str, seed: int) -> dict[str, Any]:
     """What a run is: work with another of these is another run."""
     if variant == BM25:
         return {}
+    start = {"start": weights_digest(grid.start), "dropout": grid.dropout} if grid.start else {}
+    if variant == START:
+        return start
     first = next(iter(grid.recipes))
     args = grid.arguments(first if variant == UNTRAINED else variant, seed)
     recipe = args.model_config if variant == UNTRAINED else recipe_of(args)
-    return json.loads(json.dumps({"recipe": recipe, "seed": seed, "data": load_stats(grid.data)["fingerprint"]}))
+    data = load_stats(grid.data_of(variant))["fingerprint"]
+    return json.loads(json.dumps({"recipe": recipe, "seed": seed, "data": data, **start}))
 
 
 def _evaluation(grid: Grid) -> dict[str, Any]:
     """What a run is evaluated on."""
-    return {"protocol": grid.protocol.label, "sets": {data.name: data.revision for data in grid.sets}}
+    dims = {"dims": list(grid.dims)} if grid.dims else {}
+    return {"protocol": grid.protocol.label, "sets": {data.name: data.revision for data in grid.sets}, **dims}
 
 
 def _read(grid: Grid, variant: str, seed: int) -> dict[str, Any] | None:

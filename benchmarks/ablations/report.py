@@ -11,14 +11,20 @@ from typing import Any
 from trainers.evaluation.scorers import BM25
 from trainers.records import EvalResult, machine, versions
 
-from .grid import UNTRAINED
+from .plan import REFERENCES, UNTRAINED
 from .scores import SHORT_MASK, Difference, Scores, by_column, differences, mean_and_spread, set_scores
 
 _LETTERS = {"random": "R", "dobf": "D", "sequential": "S", "parallel": "P"}
 
 
-def summarize(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def summarize(
+    records: Sequence[Mapping[str, Any]], compared: Sequence[tuple[str, str]] | None = None
+) -> dict[str, Any]:
     """The numbers of the page, from the records of `run_grid`; JSON.
+
+    Args:
+        records: Of all runs.
+        compared: Pairs of variants that are compared; None: those of `scores.pairs`.
 
     Returns:
         `scores`, column -> variant -> mean, spread (standard deviation over seeds) and the value of each seed;
@@ -34,9 +40,9 @@ def summarize(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
                 sets.setdefault(column, {}).setdefault(name, {}).setdefault(variant, {})[seed] = score
     took = ("variant", "seed", "training", "parameters", "tokens", "training_seconds", "evaluation_seconds")
     return {
-        "scores": {column: _means(scores) for column, scores in columns.items()},
-        "sets": {column: {name: _means(scores) for name, scores in found.items()} for column, found in sets.items()},
-        "differences": [{**asdict(row), "told": row.told} for row in differences(columns, trained)],
+        "scores": {column: means(scores) for column, scores in columns.items()},
+        "sets": {column: {name: means(scores) for name, scores in found.items()} for column, found in sets.items()},
+        "differences": [{**asdict(row), "told": row.told} for row in differences(columns, trained, compared)],
         "evaluation": records[0]["evaluation"],
         "runs": [{name: record[name] for name in took} for record in records],
         "machine": machine(),
@@ -47,10 +53,11 @@ def summarize(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 def trained_variants(records: Sequence[Mapping[str, Any]]) -> list[str]:
     """The variants of records that are no references, in their order."""
-    return [name for name in dict.fromkeys(row["variant"] for row in records) if name not in (BM25, UNTRAINED)]
+    return [name for name in dict.fromkeys(row["variant"] for row in records) if name not in REFERENCES]
 
 
-def _means(scores: Scores) -> dict[str, Any]:
+def means(scores: Scores) -> dict[str, Any]:
+    """Variant -> mean, spread over seeds, and the value of each."""
     found = {}
     for variant, of_seed in scores.items():
         mean, spread = mean_and_spread(list(of_seed.values()))
@@ -60,13 +67,13 @@ def _means(scores: Scores) -> dict[str, Any]:
 
 def markdown(summary: Mapping[str, Any]) -> str:
     """Tables and sentences of a summary."""
-    trained = [name for name in next(iter(summary["scores"].values())) if name not in (BM25, UNTRAINED)]
+    trained = [name for name in next(iter(summary["scores"].values())) if name not in REFERENCES]
     full = [name for name in trained if not name.endswith(SHORT_MASK)]
     lines = [*_objectives(summary["scores"], full), "", *_by_set(summary["sets"], full), ""]
     masks = [(name, name + SHORT_MASK) for name in full if name + SHORT_MASK in trained]
     if masks:
         lines += [*_masks(summary, masks), ""]
-    return "\n".join([*lines, *_sentences(summary), "", _how(summary)])
+    return "\n".join([*lines, *_sentences(summary), "", how(summary)])
 
 
 def _objectives(scores: Mapping[str, Any], variants: list[str]) -> list[str]:
@@ -84,12 +91,13 @@ def _table(names: list[str], rows: Mapping[str, Any], variants: list[str]) -> li
     lines = [f"| {' | '.join(header)} |", f"|---|{'---:|' * (len(header) - 1)}"]
     for name, found in rows.items():
         best = max(found[variant]["mean"] for variant in variants)
-        cells = [_cell(found[variant], found[variant]["mean"] == best) for variant in variants]
-        lines.append(f"| {' | '.join([name, *cells, _cell(found[UNTRAINED]), _cell(found[BM25])])} |")
+        cells = [cell(found[variant], found[variant]["mean"] == best) for variant in variants]
+        lines.append(f"| {' | '.join([name, *cells, cell(found[UNTRAINED]), cell(found[BM25])])} |")
     return lines
 
 
-def _cell(score: Mapping[str, Any], best: bool = False) -> str:
+def cell(score: Mapping[str, Any], best: bool = False) -> str:
+    """A mean with its spread, in percent."""
     mean = f"{100 * score['mean']:.2f}"
     spread = "" if score["spread"] is None else f" ± {100 * score['spread']:.2f}"
     return f"**{mean}**{spread}" if best else f"{mean}{spread}"
@@ -105,7 +113,7 @@ def _masks(summary: Mapping[str, Any], masks: list[tuple[str, str]]) -> list[str
         cells = [column]
         for full, short in masks:
             gap = _gap(summary["differences"], column, full, short)
-            cells += [_cell(found[full]), _cell(found[short]), gap]
+            cells += [cell(found[full]), cell(found[short]), gap]
         lines.append(f"| {' | '.join(cells)} |")
     return lines
 
@@ -142,7 +150,7 @@ def words(row: Difference) -> str:
     return f"{row.first} over {row.second} by {100 * row.mean:.2f} ({low:.2f} to {high:.2f})"
 
 
-def _how(summary: Mapping[str, Any]) -> str:
+def how(summary: Mapping[str, Any]) -> str:
     """What the numbers are over."""
     runs = [run for run in summary["runs"] if run["tokens"]]
     seeds = len({run["seed"] for run in runs})

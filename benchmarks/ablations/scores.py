@@ -110,9 +110,12 @@ def pairs(variants: Sequence[str]) -> list[tuple[str, str]]:
     return [*combinations(full, 2), *((name, name + SHORT_MASK) for name in full if name + SHORT_MASK in variants)]
 
 
-def differences(scores: Mapping[str, Scores], variants: Sequence[str]) -> list[Difference]:
-    """Every pair of `pairs` in each column, from column -> variant -> seed -> score."""
-    found = [compare(column, scores[column], *pair) for column in scores for pair in pairs(variants)]
+def differences(
+    scores: Mapping[str, Scores], variants: Sequence[str], compared: Sequence[tuple[str, str]] | None = None
+) -> list[Difference]:
+    """Every pair of `compared`, else of `pairs`, in each column, from column -> variant -> seed -> score."""
+    chosen = pairs(variants) if compared is None else compared
+    found = [compare(column, scores[column], *pair) for column in scores for pair in chosen]
     return [difference for difference in found if difference is not None]
 
 
