@@ -49,10 +49,13 @@ COMMANDS = {
     ("data", "tokenizer"): ("data_collators.builders.cli:tokenizer", "train a tokenizer on source code"),
     ("data", "stage1"): ("hub_cards.data:stage1", "tokenize source code with its identifiers"),
     ("data", "pairs"): ("hub_cards.data:pairs", "extract text-code pairs"),
+    ("data", "consistency"): ("trainers.consistency:main", "keep the pairs that a model finds consistent"),
+    ("data", "negatives"): ("trainers.mining:main", "mine hard negatives for pairs"),
     ("data", "report"): ("hub_cards.data_report:main", "tables and plots of data sets"),
     ("data", "inspect"): ("data_collators.builders.cli:inspect", "show random pairs of a data set"),
     ("train", "mlm"): ("trainers.mlm:main", "stage 1: masked language modelling and deobfuscation"),
     ("train", "contrastive"): ("trainers.contrastive:main", "stage 2: bimodal contrastive learning"),
+    ("train", "classify"): ("trainers.classify:main", "a classifier: linear probe, all weights or adapters"),
     ("eval", "retrieval"): ("trainers.evaluation.cli:main", "text-to-code and code-to-code retrieval"),
     ("eval", "classify"): ("trainers.evaluation.classify_cli:main", "linear probe and fine-tuning on labelled code"),
     ("eval", "mteb"): ("trainers.evaluation.mteb_cli:main", "tasks and benchmarks of mteb"),
@@ -77,15 +80,14 @@ def __getattr__(name: str) -> Any:
 
 def usage() -> str:
     """The text of `coderep -h`."""
-    lines = [f"coderep {__version__}: code representation learning with Hugging Face", "", "commands:"]
-    lines += [f"  coderep {' '.join(words):<18} {text}" for words, (_, text) in COMMANDS.items()]
-    return "\n".join([*lines, "", "`coderep <command> -h` explains a command."])
+    lines = [f"  coderep {' '.join(words):<18} {text}" for words, (_, text) in COMMANDS.items()]
+    head = f"coderep {__version__}: code representation learning with Hugging Face"
+    return "\n".join([head, "", "commands:", *lines, "", "`coderep <command> -h` explains a command."])
 
 
 def load(target: str) -> Callable[[list[str]], int]:
     """The function that a target `module:function` names."""
-    module, name = target.split(":")
-    return getattr(importlib.import_module(module), name)
+    return getattr(importlib.import_module(target.split(":")[0]), target.split(":")[1])
 
 
 def main(argv: Sequence[str] | None = None) -> int:

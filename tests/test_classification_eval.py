@@ -27,13 +27,11 @@ from trainers.evaluation.classification import (
     train_probe,
 )
 from trainers.evaluation.classification_sets import ClassificationSet, Examples
-from trainers.evaluation.classify_cli import (
+from trainers.evaluation.classify_cli import load_sets
+from trainers.evaluation.classify_learners import FinetuneLearner, ProbeLearner, evaluate_classification
+from trainers.evaluation.classify_protocol import (
     ClassifyProtocol,
-    FinetuneLearner,
-    ProbeLearner,
-    evaluate_classification,
     finetune_rate,
-    load_sets,
     majority_scores,
     mean_and_spread,
     published_protocol,

@@ -6,16 +6,15 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from running import SGD, SHARD_ON_CPU, assert_close, free_port, fsdp_environment, losses, weights
+from running import train as train
 
 from trainers.checkpoints import last_complete_checkpoint
 from trainers.processes import first_speaks
@@ -23,30 +22,11 @@ from trainers.sharded import check_sharding, name_weights, number
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs fork and gloo")
 
-RECIPES = Path(__file__).parent.parent / "trainers" / "recipes" / "accelerate"
 STEPS = 8
 MODEL = (
     "{hidden_size: 32, num_hidden_layers: 2, num_attention_heads: 2, intermediate_size: 32, "
     "max_position_embeddings: 64, embedding_dropout: 0, hidden_dropout: 0, attention_dropout: 0}"
 )
-# accelerate knows FSDP on accelerators alone and falls back to plain copies on CPUs; torch itself shards there too.
-SHARD_ON_CPU = """
-import torch.distributed.fsdp as fsdp
-from accelerate.state import AcceleratorState, PartialState
-from accelerate.utils import DistributedType
-plain, whole_shard = AcceleratorState.__init__, fsdp.fully_shard
-def shard(self, *args, fsdp_plugin=None, **kwargs):
-    plain(self, *args, fsdp_plugin=fsdp_plugin, **kwargs)
-    if fsdp_plugin is not None:
-        self.distributed_type = PartialState._shared_state["distributed_type"] = DistributedType.FSDP
-        if self._mixed_precision != "no":
-            fsdp_plugin.set_mixed_precision(self._mixed_precision)
-        self.fsdp_plugin = fsdp_plugin
-def telling(*args, **kwargs):
-    print("sharded", flush=True)
-    return whole_shard(*args, **kwargs)
-AcceleratorState.__init__, fsdp.fully_shard = shard, telling
-"""
 
 
 def train_argv(stage1, output, rows, *more):
@@ -55,60 +35,6 @@ def train_argv(stage1, output, rows, *more):
     sizes = ["--max_length", "64", "--model_config", MODEL, "--max_steps", str(STEPS), "--save_steps", "4"]
     rates = ["--per_device_train_batch_size", str(rows), "--learning_rate", "1e-3", "--logging_steps", "1"]
     return ["train", "mlm", *data, *sizes, *rates, *more]
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("localhost", 0))
-        return str(probe.getsockname()[1])
-
-
-@pytest.fixture
-def train(start, tmp_path):
-    """Run a command in some processes that meet, as torchrun starts them; gives exit codes and the lines of each."""
-
-    def train(argv, processes=1, before="", env=None, signal_after=None):
-        meeting = {
-            "MASTER_ADDR": "localhost",
-            "MASTER_PORT": free_port(),
-            "WORLD_SIZE": str(processes),
-            "OMP_NUM_THREADS": "1",
-        }
-        logs = [tmp_path / f"log{time.monotonic_ns()}-{rank}" for rank in range(processes)]
-        running = []
-        for rank, log in enumerate(logs):
-            log.touch()
-            place = {**meeting, "RANK": str(rank), "LOCAL_RANK": str(rank)} if processes > 1 else {}
-            running.append(start(argv, log, before, {**place, **(env or {})}))
-        if signal_after:
-            rank, number, line = signal_after
-            while line not in logs[0].read_text():
-                assert all(process.is_alive() for process in running), [log.read_text() for log in logs]
-                time.sleep(0.01)
-            os.kill(running[rank].pid, number)
-        for process in running:
-            process.join(150)
-        return [process.exitcode for process in running], [log.read_text() for log in logs]
-
-    return train
-
-
-def losses(folder):
-    record = json.loads((folder / "run.json").read_text())
-    return torch.tensor([entry["loss"] for entry in record["log"]]), record
-
-
-def weights(folder):
-    return load_file(folder / "model" / "model.safetensors")
-
-
-def assert_close(mine, theirs, tolerance=1e-5):
-    for name, weight in theirs.items():
-        torch.testing.assert_close(mine[name], weight, rtol=0, atol=tolerance, msg=lambda m, name=name: f"{name}: {m}")
-
-
-# SGD, since AdamW divides by gradients' sizes, which makes much of rounding where they are near 0.
-SGD = ["--optim", "sgd", "--learning_rate", "0.1", "--lr_scheduler_type", "constant"]
 
 
 @pytest.mark.parametrize(
@@ -171,16 +97,6 @@ def test_checkpoints_move_between_one_process_and_two(train, stage1, tmp_path, w
                 assert all("sharded" in log for log in logs)
         assert re.search(rf"the checkpoint is of {first} processes; the same rows follow", logs[0])
         assert_close(weights(Path(output)), weights(tmp_path / "whole"), tolerance=2e-5)
-
-
-def fsdp_environment():
-    """What `accelerate launch --config_file fsdp2.yaml` sets."""
-    from accelerate.commands.launch import _validate_launch_command, launch_command_parser
-    from accelerate.utils.launch import prepare_multi_gpu_env
-
-    command = ["--config_file", str(RECIPES / "fsdp2.yaml"), "--num_processes", "2", "-m", "coderep"]
-    args, _, _ = _validate_launch_command(launch_command_parser().parse_args(command))
-    return {name: value for name, value in prepare_multi_gpu_env(args).items() if "FSDP" in name}
 
 
 def torchrun(argv, *options):

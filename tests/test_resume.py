@@ -10,11 +10,9 @@ import shutil
 import signal
 import sys
 import threading
-import time
 
 import pytest
-import torch
-from safetensors.torch import load_file
+from running import FULL, TORN, Run, assert_same_run, finish
 
 from trainers.checkpoints import COMPLETE, last_complete_checkpoint, remove_old
 from trainers.interruption import EXIT_CODE, StopOnSignal
@@ -31,20 +29,6 @@ VARIANTS = {
     "packed": ["--gradient_accumulation_steps", "2", "--dataloader_num_workers", "1"],
     "streaming": ["--streaming", "true", "--dataloader_num_workers", "1"],
 }
-# Processes die in the middle of writing a file of a checkpoint: optimizer, schedule or random states.
-TORN = """
-import os, signal, torch
-saved, whole = [], torch.save
-def half(value, path, *args, **kwargs):
-    saved.append(path)
-    if len(saved) < {call}:
-        return whole(value, path, *args, **kwargs)
-    with open(path, "wb") as file:
-        file.write(b"PK half of a file")
-    os.kill(os.getpid(), signal.SIGKILL)
-torch.save = half
-"""
-FULL = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))"
 
 
 def train_argv(stage1, output, *more):
@@ -52,12 +36,6 @@ def train_argv(stage1, output, *more):
     sizes = ["--max_length", "64", "--model_config", MODEL, "--max_steps", str(STEPS), "--save_steps", "5"]
     rates = ["--per_device_train_batch_size", "16", "--learning_rate", "1e-3", "--logging_steps", "1"]
     return ["train", "mlm", *data, *sizes, *rates, "--save_total_limit", "1", *more]
-
-
-def finish(process, seconds=120):
-    process.join(seconds)
-    assert process.exitcode is not None, "still running"
-    return process.exitcode
 
 
 @pytest.fixture(scope="module")
@@ -75,47 +53,6 @@ def reference(start, stage1, tmp_path_factory):
         return made[variant]
 
     return reference
-
-
-class Run:
-    """A run that is started again and again, with one log file for each start."""
-
-    def __init__(self, start, argv, folder):
-        self.start, self.argv, self.folder, self.starts = start, argv, folder, 0
-
-    @property
-    def log(self):
-        return (self.folder / f"log{self.starts}").read_text()
-
-    def begin(self, before=""):
-        self.starts += 1
-        (self.folder / f"log{self.starts}").touch()
-        return self.start(self.argv, self.folder / f"log{self.starts}", before)
-
-    def to_step(self, step, before=""):
-        """The process, once it has logged a step (or one after it)."""
-        process = self.begin(before)
-        deadline = time.monotonic() + 120
-        while not any(int(found) >= step for found in re.findall(r"stage 1: step (\d+)/", self.log)):
-            assert process.is_alive() and time.monotonic() < deadline, self.log
-            time.sleep(0.002)
-        return process
-
-    def killed_at(self, step, number):
-        process = self.to_step(step)
-        os.kill(process.pid, number)
-        return finish(process)
-
-
-def weights_and_tokens(folder):
-    record = json.loads((folder / "run.json").read_text())
-    return load_file(folder / "model" / "model.safetensors"), record["tokens"]
-
-
-def assert_same_run(mine, theirs):
-    mine, theirs = weights_and_tokens(mine), weights_and_tokens(theirs)
-    assert mine[0].keys() == theirs[0].keys() and mine[1] == theirs[1] > 0
-    assert [name for name in theirs[0] if not torch.equal(mine[0][name], theirs[0][name])] == []
 
 
 @pytest.mark.parametrize("variant", VARIANTS)

@@ -62,16 +62,82 @@ class MlmArguments(StageArguments):
 
 
 @dataclass
-class ContrastiveArguments(StageArguments):
-    """Stage 2. The meaning of the options is `PairCollator`'s and `bimodal_contrastive_loss`'s."""
+class TaskArguments(StageArguments):
+    """What training on pairs and on labels shares: data of users' own, and adapters."""
 
-    max_text_length: int = 128
-    max_code_length: int = 1024
-    hard_positive_rate: float = 1.0
-    temperature: float = 0.05
-    hard_negatives: bool = True
-    weight_norm: str = "mean"
-    detach_weights: bool = False
+    columns: str | dict | None = field(
+        default=None, metadata={"help": "Names of your data's columns, as in: text=query code=func."}
+    )
+    lora_rank: int | None = field(default=None, metadata={"help": "Train low-rank adapters instead of all weights."})
+    lora_alpha: float | None = field(default=None, metadata={"help": "Scale of the adapters; default: twice the rank."})
+    lora_dropout: float = 0.0
+    lora_targets: str | list = field(
+        default="auto", metadata={"help": "Linear layers with adapters: auto is all of attention and feed-forward."}
+    )
+
+
+@dataclass
+class ContrastiveArguments(TaskArguments):
+    """Stage 2. The meaning of the options is `PairCollator`'s and that of the losses in `trainers.losses`."""
+
+    loss: str = field(default="bimodal", metadata={"help": "bimodal, or unimodal: two dropout views of each side."})
+    mini_batch_tokens: int | None = field(
+        default=None, metadata={"help": "Tokens in memory at once (gradient caching); without, a whole batch."}
+    )
+    max_text_length: int = field(default=128, metadata={"help": "Longest text in tokens; the rest is cut."})
+    max_code_length: int = field(default=1024, metadata={"help": "Longest code in tokens; the rest is cut."})
+    hard_positive_rate: float = field(default=1.0, metadata={"help": "Share of pairs that show a code in part."})
+    hard_positive_drop: list | None = field(
+        default=None, metadata={"help": "What such a code lacks, of signature, return, docstring (default: all)."}
+    )
+    hard_negatives: bool = field(default=True, metadata={"help": "Weight negatives by how near they are."})
+    weight_norm: str = field(default="mean", metadata={"help": "These weights have mean 1, or (sum) sum 1."})
+    detach_weights: bool = field(default=False, metadata={"help": "No gradients through these weights."})
+    max_negatives: int = field(default=4, metadata={"help": "Most mined negatives of a pair, where the data has any."})
+    temperature: float = field(default=0.05, metadata={"help": "Divides cosines."})
+    matryoshka_dims: list | None = field(
+        default=None, metadata={"help": "Widths whose losses are added up, such as [128, 256, 768]."}
+    )
+    eval_pairs: int = field(default=512, metadata={"help": "Held-out pairs of each language (with --eval_strategy)."})
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be meant.
+
+        Raises:
+            ValueError: An option is out of range or contradicts another.
+        """
+        if self.loss not in ("bimodal", "unimodal"):
+            raise ValueError(f"loss must be bimodal or unimodal, got {self.loss!r}.")
+        if self.temperature <= 0:
+            raise ValueError(f"temperature must be positive, got {self.temperature}.")
+        if self.eval_pairs < 2:
+            raise ValueError(f"eval_pairs must be at least 2, got {self.eval_pairs}: one pair has no other to beat.")
+        longest = max(("max_code_length", "max_text_length"), key=lambda name: getattr(self, name))
+        if self.mini_batch_tokens is not None and self.mini_batch_tokens < getattr(self, longest):
+            raise ValueError(
+                f"mini_batch_tokens={self.mini_batch_tokens} is less than one text may have, "
+                f"{longest}={getattr(self, longest)}. Raise the one or lower the other."
+            )
+        dims = self.matryoshka_dims or []
+        if any(not isinstance(width, int) or width < 1 for width in dims) or len(set(dims)) < len(dims):
+            raise ValueError(f"matryoshka_dims must be different whole numbers from 1, got {dims}.")
+        if self.load_best_model_at_end and self.metric_for_best_model is None:
+            self.metric_for_best_model = "mrr"  # transformers would look for a loss
+        super().__post_init__()
+
+
+@dataclass
+class ClassifyArguments(TaskArguments):
+    """Classification. What is not given is as in CodeSage's paper, by kind of task and size of the model."""
+
+    freeze_encoder: bool = field(default=False, metadata={"help": "Train the head alone: a linear probe."})
+    max_length: int = field(default=512, metadata={"help": "Tokens read of each code."})
+    test_share: float = field(
+        default=0.1, metadata={"help": "Share held out to be scored on, where the data have no split of their own."}
+    )
+    learning_rate: float | None = field(default=None, metadata={"help": "The first one; default: the paper's."})
+    num_train_epochs: float | None = field(default=None, metadata={"help": "Default: the paper's."})
+    per_device_train_batch_size: int = 32
 
 
 def read_recipe(path: str | Path, section: str | None = None) -> dict[str, Any]:

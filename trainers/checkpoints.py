@@ -121,11 +121,23 @@ def save_model(
     folder: str | Path,
     overwrite: bool = True,
     weights: dict[str, Any] | None = None,
+    more: Callable[[Path], None] | None = None,
 ) -> None:
-    """Write model and tokenizer as one folder, whole or not at all; with `weights` those instead of the model's."""
+    """Write model and tokenizer as one folder, whole or not at all.
+
+    Args:
+        model: The model.
+        tokenizer: Its tokenizer.
+        folder: Folder to write.
+        overwrite: Replace an earlier model in it.
+        weights: Written instead of the model's.
+        more: Adds files to the folder.
+    """
     with new_folder(folder, CONFIG, overwrite) as partial:
         model.save_pretrained(partial, state_dict=weights)
         tokenizer.save_pretrained(partial)
+        if more is not None:
+            more(partial)
 
 
 def check_checkpoint(path: str | Path) -> str:

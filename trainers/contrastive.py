@@ -5,54 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor, nn
-from transformers import AutoModel, Trainer
+import numpy as np
+from transformers import PreTrainedTokenizerBase
 
 from data_collators import PairCollator, Pairs
-from data_collators.builders.store import load_split
-from modeling_coderep.pooling_coderep import POOLERS
 
 from .arguments import ContrastiveArguments, run_command
-from .losses import bimodal_contrastive_loss
-from .stage import load_model, load_tokenizer, require_data, train_and_save
-
-
-def embed(model: nn.Module, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-    """Pooled embeddings_BD of any HF encoder, by the pooling its config names, else the mean over real tokens."""
-    outputs = model(input_ids=input_ids, attention_mask=attention_mask)
-    config = getattr(model, "module", model).config
-    return POOLERS[getattr(config, "pooling", "mean")](outputs.last_hidden_state, attention_mask)
-
-
-class ContrastiveTrainer(Trainer):
-    """HF's Trainer for stage 2: both sides of a batch embedded, then the loss of the paper.
-
-    `tokens_seen` counts the tokens that this process has trained on, without padding.
-    """
-
-    args: ContrastiveArguments
-    tokens_seen = 0
-    loss_is_scaled_for_ga = False  # the loss is a mean over the batch
-
-    def compute_loss(
-        self, model: nn.Module, inputs: dict[str, Tensor], return_outputs: bool = False, **kwargs: Any
-    ) -> Tensor | tuple[Tensor, dict[str, Tensor]]:
-        """`bimodal_contrastive_loss` of a batch of `PairCollator`."""
-        if model.training:
-            self.tokens_seen += int(inputs["text_attention_mask"].sum() + inputs["code_attention_mask"].sum())
-        text_ND = embed(model, inputs["text_input_ids"], inputs["text_attention_mask"])
-        code_ND = embed(model, inputs["code_input_ids"], inputs["code_attention_mask"])
-        loss = bimodal_contrastive_loss(
-            text_ND,
-            code_ND,
-            temperature=self.args.temperature,
-            hard_negatives=self.args.hard_negatives,
-            weight_norm=self.args.weight_norm,
-            detach_weights=self.args.detach_weights,
-            text_hash_N=inputs["text_hash"],
-            code_hash_N=inputs["code_hash"],
-        )
-        return (loss, {"text": text_ND, "code": code_ND}) if return_outputs else loss
+from .backbones import Backbone, load_backbone
+from .contrastive_trainer import ContrastiveTrainer
+from .pair_data import load_pairs
+from .stage import load_tokenizer, require_data, train_and_save
 
 
 def train_contrastive(args: ContrastiveArguments) -> Path:
@@ -63,22 +25,55 @@ def train_contrastive(args: ContrastiveArguments) -> Path:
         FileNotFoundError: Data, tokenizer or model does not exist.
     """
     data, tokenizer = require_data(args), load_tokenizer(args)
-    rows = Pairs(load_split(data, "train"), args.seed)
-    if len(rows) < args.train_batch_size:
+    if args.dataloader_persistent_workers:
+        raise ValueError("dataloader_persistent_workers would repeat the draws of the first epoch. Leave it out.")
+    pairs, backbone = load_pairs(data, "train", args.columns), load_backbone(args, tokenizer)
+    if len(pairs.rows) < args.train_batch_size * args.world_size:
         raise ValueError(
-            f"{len(rows)} pairs are fewer than one batch of {args.train_batch_size}. "
+            f"{len(pairs.rows)} pairs are fewer than one batch of {args.train_batch_size * args.world_size}. "
             "Lower per_device_train_batch_size or give more source code."
         )
     args.dataloader_drop_last = True  # a short last batch would have fewer negatives
-    collator = PairCollator(
-        tokenizer,
-        max_text_length=args.max_text_length,
-        max_code_length=args.max_code_length,
-        hard_positive_rate=args.hard_positive_rate,
+    trainer = ContrastiveTrainer(
+        model=backbone.model,
+        args=args,
+        pooling=backbone.pooling,
+        data_collator=_collator(args, tokenizer, backbone, hard_positive_rate=args.hard_positive_rate),
+        train_dataset=Pairs(pairs.rows, args.seed),
+        eval_dataset=held_out(args) if args.eval_strategy != "no" else None,
+        eval_collator=_collator(args, tokenizer, backbone, hard_positive_rate=0, max_negatives=0),
     )
-    model = load_model(AutoModel, args, tokenizer)
-    trainer = ContrastiveTrainer(model=model, args=args, data_collator=collator, train_dataset=rows)
-    return train_and_save("stage 2", trainer, tokenizer, lambda: trainer.tokens_seen)
+    return train_and_save(
+        "stage 2", trainer, tokenizer, lambda: trainer.tokens_seen, stats=pairs.stats, folder=backbone.folder
+    )
+
+
+def _collator(
+    args: ContrastiveArguments, tokenizer: PreTrainedTokenizerBase, backbone: Backbone, **options: Any
+) -> PairCollator:
+    return PairCollator(
+        tokenizer,
+        max_text_length=backbone.cut(args.max_text_length),
+        max_code_length=backbone.cut(args.max_code_length),
+        hard_positive_drop=args.hard_positive_drop,
+        prompts=backbone.prompts,
+        **{"max_negatives": args.max_negatives, **options},
+    )
+
+
+def held_out(args: ContrastiveArguments) -> Any:
+    """The first pairs of each language of the split `test`, which holds other repositories than `train`.
+
+    Raises:
+        FileNotFoundError: There is no such split.
+    """
+    try:
+        rows = load_pairs(args.data, "test", args.columns).rows
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{error} Or train with --eval_strategy no.") from error
+    languages = np.array(rows["language"][:] if "language" in rows.column_names else [""] * len(rows))
+    first = [np.flatnonzero(languages == name)[: args.eval_pairs] for name in np.unique(languages)]
+    return rows.select(np.sort(np.concatenate(first)))
 
 
 def main(argv: list[str]) -> int:

@@ -16,9 +16,9 @@ from transformers import AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTo
 from data_collators.files import check_output_file, new_file
 from modeling_coderep import CodeRepModel, embed_padded, encode_texts
 
-from .checkpoints import check_checkpoint
-from .contrastive import embed
+from .backbones import embed, set_pooling
 from .embedding_cache import model_fingerprint
+from .sentence_folder import fit_tokenizer, read_sentence_folder, subfolder_options
 
 
 @dataclass(frozen=True)
@@ -70,10 +70,15 @@ def load_encoder(path: str | Path, revision: str | None = None) -> Encoder:
 
     Raises:
         FileNotFoundError: The path is no checkpoint.
+        ValueError: It is a sentence-transformers folder with parts or a pooling that we lack.
     """
-    source = check_checkpoint(path)
-    model = AutoModel.from_pretrained(source, revision=revision, trust_remote_code=False).eval()
-    tokenizer = AutoTokenizer.from_pretrained(source, revision=revision, trust_remote_code=False)
+    folder = read_sentence_folder(path, revision)
+    options = {"revision": revision, "trust_remote_code": False, **subfolder_options(folder)}
+    model = AutoModel.from_pretrained(str(path), **options).eval()
+    tokenizer = AutoTokenizer.from_pretrained(str(path), **options)
+    if folder:
+        set_pooling(model, folder.pooling)
+        fit_tokenizer(tokenizer, folder)
     positions = getattr(model.config, "max_position_embeddings", 512)
     return Encoder(model, tokenizer, min(positions, tokenizer.model_max_length))
 

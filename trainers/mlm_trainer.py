@@ -8,14 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
-from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import Trainer
 
 from data_collators import FoldMaskingCollator
 from data_collators.mixed_masking import OBJECTIVES
 
+from .finite import StopAtBadGradient, check_loss
 from .perplexity import GROUPS, is_ours, perplexities, summed_losses, token_losses
-
-_ADVICE = "Lower the learning rate, raise warmup_steps or check the data; the last checkpoint is intact."
 
 
 class MlmTrainer(Trainer):
@@ -73,8 +72,7 @@ class MlmTrainer(Trainer):
             outputs = model(**{name: value for name, value in inputs.items() if name != "labels"})
             losses_P = token_losses(outputs.logits[predicted_BT], inputs["labels"][predicted_BT])
             loss = self._over_whole_batch(losses_P, **kwargs)
-        if not torch.isfinite(loss):
-            raise FloatingPointError(f"the loss became {loss.item()} at step {self.state.global_step}. {_ADVICE}")
+        check_loss(loss, self.state.global_step)
         if groups and model.training:
             self.tokens_seen += int((groups["language_ids"] >= 0).sum())
             self._add_up(losses_P.detach(), {name: ids_BT[predicted_BT] for name, ids_BT in groups.items()})
@@ -134,23 +132,3 @@ class MlmTrainer(Trainer):
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
-
-
-class StopAtBadGradient(TrainerCallback):
-    """Stops before a gradient that is not a number reaches the weights and the optimizer's moments."""
-
-    def on_pre_optimizer_step(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        """Called with gradients clipped.
-
-        Raises:
-            FloatingPointError: A gradient is NaN or infinite.
-        """
-        if args.fp16:
-            return  # the loss scaler expects such gradients, skips the step and lowers its scale
-        gradients = [weight.grad for weight in kwargs["model"].parameters() if weight.grad is not None]
-        # Of sharded gradients each process looks at its own part; clipping has spread what is bad to all.
-        gradients = [gradient.to_local() if hasattr(gradient, "to_local") else gradient for gradient in gradients]
-        if gradients and not torch.isfinite(torch.stack(torch._foreach_norm(gradients))).all():
-            raise FloatingPointError(f"a gradient is not a number at step {state.global_step}. {_ADVICE}")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import MISSING, fields
+from dataclasses import fields
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase, Trainer, set_seed
 
 import modeling_coderep
@@ -21,21 +22,16 @@ from .checkpoints import (
     MarkComplete,
     SeedProcesses,
     SetEpoch,
-    check_checkpoint,
     last_complete_checkpoint,
-    save_model,
 )
+from .finished import CLAIM, MODEL, RUN, check_adapters, load_weights, save_finished
 from .interruption import StopOnSignal, Stopped
 from .processes import on_first
 from .progress import say, show_progress
 from .records import RunRecord
+from .run_recipe import binding_recipe, recipe_of
+from .sentence_folder import MODULES, SentenceFolder, fit_tokenizer, read_sentence_folder, subfolder_options
 from .sharded import check_sharding, fit_checkpoint
-
-RUN, MODEL, CLAIM = "run.json", "model", "stage.json"
-# Arguments, by the beginning of their names, that a run may go on with changed. Workers deal out streamed rows.
-HARMLESS = ("logging_", "log_", "save_", "eval_", "report_to", "run_name", "project", "ddp_", "fsdp", "use_cpu", "hub_")
-HARMLESS += ("dataloader_num_workers", "dataloader_p")
-LAYOUT = ("per_device_train_batch_size", "gradient_accumulation_steps")
 
 
 def load_tokenizer(args: StageArguments) -> PreTrainedTokenizerBase:
@@ -48,13 +44,22 @@ def load_tokenizer(args: StageArguments) -> PreTrainedTokenizerBase:
     source = args.tokenizer or args.model
     if source is None:
         raise ValueError("no tokenizer given. Name one with --tokenizer, or a checkpoint with --model.")
-    if not Path(source).exists():
-        check_checkpoint(source)
-    return AutoTokenizer.from_pretrained(source)
+    bare = Path(source).exists() and not Path(source, MODULES).is_file()  # perhaps a tokenizer alone
+    folder = None if bare else read_sentence_folder(source)
+    tokenizer = AutoTokenizer.from_pretrained(source, **subfolder_options(folder))
+    return fit_tokenizer(tokenizer, folder) if folder else tokenizer
 
 
-def load_model(auto_class: Any, args: StageArguments, tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:
-    """The checkpoint that the arguments name, else a new coderep model that fits the tokenizer.
+def load_model(
+    auto_class: Any, args: StageArguments, tokenizer: PreTrainedTokenizerBase, **changes: Any
+) -> PreTrainedModel:
+    """The checkpoint that the arguments name, in float32, else a new coderep model that fits the tokenizer.
+
+    Args:
+        auto_class: transformers' Auto class of the task.
+        args: Name the checkpoint, or the configuration of a new model.
+        tokenizer: The model's own.
+        **changes: Entries of a checkpoint's configuration that are set anew.
 
     Raises:
         FileNotFoundError: The checkpoint does not exist.
@@ -66,7 +71,9 @@ def load_model(auto_class: Any, args: StageArguments, tokenizer: PreTrainedToken
     known += [item.name for item in fields(modeling_coderep.CodeRepConfig)]
     check_keys(fields_given, known, "model_config")
     if args.model:
-        return auto_class.from_pretrained(check_checkpoint(args.model))
+        folder = read_sentence_folder(args.model)
+        # A checkpoint would load in the precision that it is saved in; small steps vanish in bfloat16.
+        return auto_class.from_pretrained(args.model, dtype=torch.float32, **subfolder_options(folder), **changes)
     new_config = modeling_coderep.CodeRepConfig
     if "preset" in fields_given:
         new_config = partial(new_config.from_preset, fields_given.pop("preset"))
@@ -77,6 +84,7 @@ def load_model(auto_class: Any, args: StageArguments, tokenizer: PreTrainedToken
         mask_token_id=tokenizer.mask_token_id,
         pad_token_id=tokenizer.pad_token_id,
         **fields_given,
+        **changes,
     )
     return auto_class.from_config(config)
 
@@ -98,11 +106,14 @@ def train_and_save(
     tokenizer: PreTrainedTokenizerBase,
     tokens: Callable[[], int],
     any_layout: bool = False,
+    stats: dict[str, Any] | None = None,
+    folder: SentenceFolder | None = None,
 ) -> Path:
     """Train, going on from the newest complete checkpoint in the output folder; save the model and the record.
 
     A finished run is not repeated. The output folder belongs to one stage, recipe, data set and starting model.
-    Of several processes the first decides and writes; all must call.
+    Of several processes the first decides and writes; all must call. A model with adapters is saved with them added to
+    its weights, and the adapters by themselves in `<output_dir>/adapter`.
 
     Args:
         label: Name of the stage.
@@ -111,20 +122,24 @@ def train_and_save(
         tokens: Gives the tokens that this process has trained on.
         any_layout: Whether it is the same run however the rows of a step are cut into processes and accumulated
             batches, as it is where rows do not see each other.
+        stats: What the data are, with a `fingerprint`; None reads the stats.json of `args.data`.
+        folder: The sentence-transformers folder that the model is from: it is saved as one again.
 
     Returns:
         Folder of the trained model, `<output_dir>/model`.
 
     Raises:
         FileExistsError: The output folder holds something else, or another run.
-        ValueError: The kind of FSDP checkpoint could not be read by other runs.
+        ValueError: The kind of FSDP checkpoint could not be read by other runs, or it shards a model with
+            adapters.
         Stopped: SIGTERM came; a checkpoint of the step that it came in is complete.
     """
     args: StageArguments = trainer.args
-    output, stats, recipe = Path(args.output_dir), load_stats(args.data), recipe_of(args)
+    output, stats, recipe = Path(args.output_dir), stats or load_stats(args.data), recipe_of(args)
     origin = {"stage": label, "seed": args.seed, "data": stats["fingerprint"], "model": args.model}
     origin["recipe"] = binding_recipe(recipe, trainer, any_layout)
     check_sharding(trainer)
+    check_adapters(trainer)
     done, checkpoint = on_first(trainer.accelerator, lambda: _claim(origin, trainer))
     if done:
         say(f"{label}: done before")
@@ -135,8 +150,8 @@ def train_and_save(
     state = json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8")) if checkpoint else None
     if state and state["global_step"] >= state["max_steps"]:
         # Stopped between the last checkpoint and the final model: another call of `train` would add a step.
-        trainer.model, history = type(trainer.model).from_pretrained(checkpoint), state["log_history"]
-        weights = None
+        load_weights(trainer, checkpoint)
+        history, weights = state["log_history"], None
     else:
         _train(label, trainer, meter, checkpoint)
         history = trainer.state.log_history
@@ -152,12 +167,7 @@ def train_and_save(
         processes=spent["processes"],
         log=[entry for entry in history if "loss" in entry],
     )
-
-    def write() -> None:
-        save_model(trainer.model, tokenizer, output / MODEL, weights=weights)
-        record.save(output / RUN)
-
-    on_first(trainer.accelerator, write)
+    on_first(trainer.accelerator, lambda: save_finished(trainer.model, tokenizer, output, record, folder, weights))
     return output / MODEL
 
 
@@ -191,29 +201,3 @@ def _train(label: str, trainer: Trainer, meter: MarkComplete, checkpoint: Path |
     if stop.stopped:
         say(f"{label}: stopped by SIGTERM; step {trainer.state.global_step} is saved. The same command goes on from it")
         raise Stopped
-
-
-def binding_recipe(recipe: dict[str, Any], trainer: Trainer, any_layout: bool) -> dict[str, Any]:
-    """What of a recipe a run must go on with: all that bears upon its weights."""
-    args, rows = trainer.args, trainer.train_dataset
-    free = tuple(prefix for prefix in HARMLESS if hasattr(rows, "__len__") or prefix != "dataloader_num_workers")
-    bound = {name: value for name, value in recipe.items() if not name.startswith(free)}
-    bound["rows_per_step"] = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
-    bound["tokens_per_row"] = getattr(rows, "max_length", None)
-    return {name: value for name, value in bound.items() if not (any_layout and name in LAYOUT)}
-
-
-def recipe_of(args: StageArguments) -> dict[str, Any]:
-    """The arguments that differ from their defaults, without folders of this machine."""
-    local = {"output_dir", "data", "tokenizer", "model"}
-    given = args.to_dict()
-    # Derived from other arguments or from the surroundings, not chosen.
-    derived = {"disable_tqdm", "logging_dir", "local_rank", "accelerator_config", "hub_token", "dataloader_pin_memory"}
-    recipe = {}
-    for item in fields(args):
-        default = item.default_factory() if item.default is MISSING and callable(item.default_factory) else item.default
-        value = given.get(item.name)
-        unset = default in (None, "none", "") and value in (False, [], {}, "no")
-        if item.name not in local | derived and value != getattr(default, "value", default) and not unset:
-            recipe[item.name] = value
-    return recipe

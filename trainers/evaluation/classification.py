@@ -6,7 +6,7 @@ D = embedding width, F = features, C = classes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from transformers import Trainer, TrainingArguments
 
 from modeling_coderep.encoding_coderep import token_budget_batches
 
-from ..contrastive import embed
+from ..backbones import embed
 from ..encode import Encoder
 from ..progress import show_progress
 from .classification_sets import Examples
@@ -27,6 +27,7 @@ from .embedders import Embedder
 
 _INITIAL_STD = 0.02  # transformers' for new heads
 _LEAST_DEVIATION = 1e-6  # a feature that never changes stays 0
+_TYPES = "token_type_ids"
 
 
 def join_sides(sides: Sequence[Tensor]) -> Tensor:
@@ -40,12 +41,17 @@ def join_sides(sides: Sequence[Tensor]) -> Tensor:
     return torch.cat([u_ND, v_ND, (u_ND - v_ND).abs(), u_ND * v_ND], dim=-1)
 
 
-def frozen_features(embedder: Embedder, *parts: Examples, max_length: int | None = None) -> list[Tensor]:
+def frozen_features(
+    embedder: Embedder,
+    *parts: Examples,
+    max_length: int | None = None,
+    join: Callable[[Sequence[Tensor]], Tensor] = join_sides,
+) -> list[Tensor]:
     """Features_NF of the examples of each part. A code that occurs several times is embedded once."""
     columns = [column for part in parts for column in part.codes]
     places = {code: place for place, code in enumerate(dict.fromkeys(code for column in columns for code in column))}
     embeddings = torch.from_numpy(embedder.embed(list(places), max_length=max_length))
-    return [join_sides([embeddings[[places[code] for code in column]] for column in part.codes]) for part in parts]
+    return [join([embeddings[[places[code] for code in column]] for column in part.codes]) for part in parts]
 
 
 def standardize(train_NF: Tensor, *others: Tensor) -> list[Tensor]:
@@ -55,9 +61,19 @@ def standardize(train_NF: Tensor, *others: Tensor) -> list[Tensor]:
     length 1 have features of some 0.05, a hidden state of some 1. Standardised, models differ in what their embeddings
     tell, not in how long they are.
     """
-    mean_F = train_NF.mean(dim=0)
-    deviation_F = train_NF.std(dim=0, correction=0).clamp(min=_LEAST_DEVIATION)
+    mean_F, deviation_F = feature_scale(train_NF)
     return [(features_NF - mean_F) / deviation_F for features_NF in (train_NF, *others)]
+
+
+def feature_scale(train_NF: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean_F and deviation_F of features over the training examples."""
+    return train_NF.mean(dim=0), train_NF.std(dim=0, correction=0).clamp(min=_LEAST_DEVIATION)
+
+
+def unstandardized(head: nn.Linear, mean_F: Tensor, deviation_F: Tensor) -> tuple[Tensor, Tensor]:
+    """Weight_CF and bias_C that do with features as they are what a head does with standardised ones."""
+    weight_CF = head.weight.detach() / deviation_F
+    return weight_CF, head.bias.detach() - weight_CF @ mean_F
 
 
 def linear_head(features: int, classes: int, generator: torch.Generator | None = None) -> nn.Linear:
@@ -140,19 +156,29 @@ class CodeClassifier(nn.Module):
 
 
 def tokenize_examples(
-    encoder: Encoder, examples: Examples, max_length: int, classes: Sequence[str] | None = None
+    encoder: Encoder, examples: Examples, max_length: int, classes: Sequence[str] | None = None, joined: bool = False
 ) -> datasets.Dataset:
     """Rows of `input_ids` (a list for each code), `length` and, with the names of the classes, `labels`.
 
     What looks like a special token in a code is text, as in `Encoder.encode`. A code without any token is padding.
+
+    Args:
+        encoder: Its tokenizer and its longest input are used.
+        examples: Codes or pairs of codes.
+        max_length: Longest input in tokens.
+        classes: Names of the classes by their numbers; None leaves out the labels.
+        joined: Whether a pair is one input, as the tokenizer joins two texts, which tells them apart in
+            `token_type_ids` where it makes any.
     """
-    max_length = min(max_length, encoder.max_length)
+    options = {"truncation": True, "max_length": min(max_length, encoder.max_length), "split_special_tokens": True}
+    columns = [examples.codes] if joined else [(column,) for column in examples.codes]
+    sides = [encoder.tokenizer(*column, **options) for column in columns]
     empty = [encoder.tokenizer.pad_token_id]
-    columns = [
-        encoder.tokenizer(column, truncation=True, max_length=max_length, split_special_tokens=True)["input_ids"]
-        for column in examples.codes
-    ]
-    rows: dict[str, list[Any]] = {"input_ids": [[ids or empty for ids in row] for row in zip(*columns, strict=True)]}
+    rows: dict[str, list[Any]] = {
+        "input_ids": [[ids or empty for ids in row] for row in zip(*(side["input_ids"] for side in sides), strict=True)]
+    }
+    if joined and _TYPES in sides[0]:
+        rows[_TYPES] = [[ids] for ids in sides[0][_TYPES]]
     rows["length"] = [max(map(len, row)) for row in rows["input_ids"]]
     if classes is not None:
         numbers = {name: number for number, name in enumerate(classes)}
@@ -161,11 +187,17 @@ def tokenize_examples(
 
 
 def collate_examples(rows: Sequence[dict[str, Any]], pad_token_id: int) -> dict[str, Tensor]:
-    """Rows of `tokenize_examples` as one batch: `input_ids` and `attention_mask` (B, S, T), and `labels` if given."""
+    """Rows of `tokenize_examples` as one batch: `input_ids` and `attention_mask` (B, S, T), and the rest if given."""
     width = max(row["length"] for row in rows)
     lengths_BS1 = torch.tensor([[len(ids) for ids in row["input_ids"]] for row in rows]).unsqueeze(-1)
-    padded = [[[*ids, *[pad_token_id] * (width - len(ids))] for ids in row["input_ids"]] for row in rows]
-    batch = {"input_ids": torch.tensor(padded), "attention_mask": (torch.arange(width) < lengths_BS1).long()}
+
+    def padded(name: str, filler: int) -> Tensor:
+        return torch.tensor([[[*ids, *[filler] * (width - len(ids))] for ids in row[name]] for row in rows])
+
+    batch = {"input_ids": padded("input_ids", pad_token_id), "attention_mask": torch.arange(width) < lengths_BS1}
+    batch["attention_mask"] = batch["attention_mask"].long()
+    if _TYPES in rows[0]:
+        batch[_TYPES] = padded(_TYPES, 0)
     return batch | ({"labels": torch.tensor([row["labels"] for row in rows])} if "labels" in rows[0] else {})
 
 
@@ -219,16 +251,20 @@ def finetune_trainer(
 
 
 def predict_classes(
-    classifier: CodeClassifier, rows: datasets.Dataset, pad_token_id: int, batch_tokens: int = 8192
+    classifier: nn.Module,
+    rows: datasets.Dataset,
+    pad_token_id: int,
+    batch_tokens: int = 8192,
+    collate: Callable[[Sequence[dict[str, Any]], int], dict[str, Tensor]] = collate_examples,
 ) -> np.ndarray:
     """Numbers_N of the likeliest classes of rows of `tokenize_examples`, without dropout, where the classifier is."""
     classifier.eval()
-    device = classifier.head.weight.device
+    device = next(classifier.parameters()).device
     numbers_N = np.zeros(len(rows), dtype=np.int64)
     widths = [length * len(ids) for length, ids in zip(rows["length"], rows["input_ids"], strict=True)]
     for batch in token_budget_batches(widths, batch_tokens):
-        inputs = collate_examples([rows[index] for index in batch], pad_token_id)
+        inputs = collate([rows[index] for index in batch], pad_token_id)
         with torch.no_grad():
-            logits_BC = classifier(inputs["input_ids"].to(device), inputs["attention_mask"].to(device))["logits"]
+            logits_BC = classifier(**{name: tensor.to(device) for name, tensor in inputs.items()})["logits"]
         numbers_N[batch] = logits_BC.argmax(dim=1).cpu().numpy()
     return numbers_N

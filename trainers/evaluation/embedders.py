@@ -13,14 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from ..checkpoints import CONFIG, check_checkpoint
+from ..checkpoints import CONFIG
 from ..embedding_cache import cached_embeddings, model_fingerprint
 from ..encode import Encoder, load_encoder
 from ..progress import say
+from ..sentence_folder import MODULES, check_model, saved_json
 
 LOADERS = ("auto", "transformers", "sentence-transformers", "static")
 QUERY, DOCUMENT = "query", "document"
-_MODULES = "modules.json"  # sentence-transformers' list of a model's parts
 _NATIVE = ("coderep", "codesage")
 
 
@@ -75,9 +75,17 @@ class Embedder:
             return self._embed(chunk, max_length, kind, bar=self.progress and sys.stderr.isatty())
 
         found_ND = cached_embeddings(embed, texts or [""], key=key, folder=self.cache)  # an empty one tells the width
+        return self._finish(found_ND[: len(texts)])
+
+    def encode(self, texts: Sequence[str], *, max_length: int | None = None, kind: str = DOCUMENT) -> np.ndarray:
+        """As `embed`, without the cache: for texts that pass by once."""
+        return self._finish(self._embed(list(texts), self.cut(max_length), kind, bar=False))
+
+    def _finish(self, found_ND: np.ndarray) -> np.ndarray:
+        """The dimensions asked for, scaled to length 1."""
         if self.dimensions is not None and not 1 <= self.dimensions <= found_ND.shape[1]:
             raise ValueError(f"dimensions must lie in [1, {found_ND.shape[1]}], got {self.dimensions}.")
-        found_ND = found_ND[: len(texts), : self.dimensions]
+        found_ND = found_ND[:, : self.dimensions]
         lengths_N1 = np.linalg.norm(found_ND, axis=1, keepdims=True)
         return found_ND / np.maximum(lengths_N1, np.finfo(np.float32).tiny)
 
@@ -223,15 +231,6 @@ def load_embedder(
     return SentenceTransformerEmbedder(limit=limit, model=model, **common)
 
 
-def check_model(path: str | Path) -> str:
-    """The path of a checkpoint folder, or the id of a repo on the Hub, as a string.
-
-    Raises:
-        FileNotFoundError: The path exists but is no checkpoint, or cannot be a repo id either.
-    """
-    return str(path) if Path(path, _MODULES).is_file() else check_checkpoint(path)  # static models have no config
-
-
 def dtype_of(name: str) -> Any:
     """The torch dtype of a name.
 
@@ -246,27 +245,12 @@ def dtype_of(name: str) -> Any:
 
 
 def _choose(source: str, revision: str | None) -> str:
-    config = _json(source, CONFIG, revision)
+    config = saved_json(source, CONFIG, revision)
     if config.get("model_type") in _NATIVE:
         return "transformers"
     if config.get("model_type") == "model2vec":
         return "static"
-    return "sentence-transformers" if _json(source, _MODULES, revision) else "transformers"
-
-
-def _json(source: str, name: str, revision: str | None) -> Any:
-    """A JSON file of a checkpoint; {} if it has none."""
-    from transformers.utils import cached_file
-
-    path = cached_file(
-        source,
-        name,
-        revision=revision,
-        _raise_exceptions_for_missing_entries=False,
-        _raise_exceptions_for_connection_errors=False,
-        _raise_exceptions_for_gated_repo=False,
-    )
-    return json.loads(Path(path).read_text(encoding="utf-8")) if path else {}
+    return "sentence-transformers" if saved_json(source, MODULES, revision) else "transformers"
 
 
 def _sentence_transformers() -> Any:

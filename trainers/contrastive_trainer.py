@@ -1,0 +1,221 @@
+"""HF's Trainer for stage 2: a contrastive loss over the whole batch of all processes, in the memory of a mini-batch.
+
+Shape suffixes: N = pairs of this process's batch, M = its items (texts, codes, negatives), I = some of these,
+D = embedding width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
+from typing import Any
+
+import torch
+from accelerate.utils import is_compiled_module
+from torch import Tensor, nn
+from transformers import Trainer
+
+from .arguments import ContrastiveArguments
+from .batch_loss import CODE, NEGATIVE, TEXT, batch_loss, check_options
+from .embedding import FlatTexts, embed_texts, mini_batches, packs
+from .finite import StopAtBadGradient, check_loss
+from .gathering import gather_rows
+from .gradcache import cached_backward, embed_all
+from .pair_metrics import code_ranks, mean_reciprocal_ranks
+
+EVAL_TOKENS = 8192  # of a mini-batch, without mini_batch_tokens
+
+
+class ContrastiveTrainer(Trainer):
+    """HF's Trainer for stage 2.
+
+    All processes see the loss over the pairs of all of them. With `mini_batch_tokens` its gradient is cached (see
+    `trainers.gradcache`). Training stops when loss or gradient is not a number. The logs tell the share of texts whose
+    own code is the nearest in the batch (`own_code_nearest`), the mean cosine of text and code (`pair_cosine`), both
+    as they are in training, dropout included, and the `tokens` since the last log. `evaluate` gives the MRR of each
+    language's pairs of `eval_dataset` among themselves.
+
+    `tokens_seen` counts the tokens that this process has trained on.
+
+    Args:
+        pooling: A key of `POOLERS`; None: what the model's config names, else the mean over real tokens.
+        eval_collator: Makes a batch of `eval_dataset`.
+        **kwargs: `Trainer`'s. The collators' batches are `PairCollator`'s.
+
+    Raises:
+        ValueError: The arguments do not fit the model or the processes.
+    """
+
+    args: ContrastiveArguments
+    tokens_seen = 0
+    loss_is_scaled_for_ga = False  # the loss is a mean over the batch
+
+    def __init__(
+        self,
+        *,
+        pooling: str | None = None,
+        eval_collator: Callable[[Any], dict[str, Tensor]] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        check_options(self.args, self.model)
+        self.args.remove_unused_columns = False  # the collator takes columns that no model knows
+        self.pooling = pooling or getattr(self.model.config, "pooling", "mean")
+        self._pad_id = getattr(self.model.config, "pad_token_id", None) or 0
+        self.packed = packs(self.model) and not self.args.torch_compile and self.args.n_gpu <= 1
+        self._eval_collator = eval_collator
+        exact = torch.float32 if self.args.device.type == "mps" else torch.float64
+        self._sums_4 = torch.zeros(4, dtype=exact, device=self.args.device)  # pairs, nearest, cosines, tokens
+        self.add_callback(StopAtBadGradient())
+
+    def training_step(
+        self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Tensor | int | None = None
+    ) -> Tensor:
+        """Add the gradient of a batch of `PairCollator` to the weights'; returns its share in the loss of the step.
+
+        Raises:
+            FloatingPointError: The loss is NaN or infinite.
+        """
+        model.train()
+        if callable(getattr(self.optimizer, "train", None)):
+            self.optimizer.train()
+        inputs = self._prepare_inputs(inputs)
+        sides = self._sides(inputs)
+        texts = _join(inputs, sides)
+        batches = mini_batches([inputs[f"{side}_lengths"] for side in sides], self.args.mini_batch_tokens, self.packed)
+        # DDP and FSDP average the gradients of processes, see `_everyones`.
+        scale = self.accelerator.num_processes / self.current_gradient_accumulation_steps
+        loss = cached_backward(
+            partial(self._embed, model, texts),
+            batches,
+            partial(self._differentiate, inputs, sides),
+            lambda share: self.accelerator.backward(share * scale),
+            device=self.args.device,
+            kept=None if self.args.mini_batch_tokens is None else 1,
+            idle=self._idle(len(batches)),
+            hold=partial(self._hold, model),
+            same_code=self.args.torch_compile or is_compiled_module(model),
+        )
+        self.tokens_seen += len(texts.ids_F)
+        self._sums_4[-1] += len(texts.ids_F)
+        return loss / self.current_gradient_accumulation_steps
+
+    def compute_loss(
+        self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, **kwargs: Any
+    ) -> Tensor | tuple[Tensor, dict[str, Tensor]]:
+        """The loss of a batch of `PairCollator`, with its graph. Training goes another way, see `training_step`."""
+        sides = self._sides(inputs)
+        texts = [_join(inputs, [side]) for side in sides]
+        own = [self._embed(model, part, torch.arange(len(part), device=part.ids_F.device)) for part in texts]
+        hashes = {side: gather_rows(self.accelerator, inputs[f"{side}_hash"])[0] for side in sides}
+        loss = batch_loss(self.args, [self._everyones(own_ND) for own_ND in own], hashes)
+        return (loss, dict(zip(sides, own, strict=False))) if return_outputs else loss
+
+    def _sides(self, inputs: dict[str, Tensor]) -> list[str]:
+        """What is encoded, side after side: the unimodal loss looks at texts and codes twice."""
+        if self.args.loss == "unimodal":
+            return [TEXT, CODE, TEXT, CODE]
+        if f"{NEGATIVE}_lengths" not in inputs:
+            if self.accelerator.num_processes == 1:
+                return [TEXT, CODE]
+            # Another process may have some.
+            inputs |= {f"{NEGATIVE}_{name}": inputs["text_lengths"][:0] for name in ("input_ids", "lengths", "hash")}
+        return [TEXT, CODE, NEGATIVE]
+
+    def _embed(self, model: nn.Module, texts: FlatTexts, texts_I: Tensor) -> Tensor:
+        return embed_texts(model, texts, texts_I, self.pooling, self._pad_id, self.packed)
+
+    def _idle(self, batches: int) -> int:
+        """How many mini-batches fewer this process has than the one with most, where weights are sharded."""
+        if not self.is_fsdp_enabled or self.accelerator.num_processes == 1:
+            return 0
+        counts = self.accelerator.gather(torch.tensor([batches], device=self.args.device))
+        return int(counts.max()) - batches
+
+    def _hold(self, model: nn.Module) -> AbstractContextManager:
+        """Gradients stay in this process. In all but the last of accumulated batches the Trainer sees to it."""
+        return self.accelerator.no_sync(model) if self.accelerator.sync_gradients else nullcontext()
+
+    def _everyones(self, own_ID: Tensor) -> Tensor:
+        """Embeddings of all processes, ours with their graph.
+
+        All processes compute the same loss L of the same embeddings. Its gradient by the weights w is the sum over
+        all embeddings e of dL/de de/dw, of which each process adds the terms of its own e. DDP and FSDP add up over
+        the P processes and divide by P, which `training_step` makes up for. An all-gather with gradients would sum
+        dL/de over the P equal losses, and so arrive at the same: P times as much, divided by P.
+        """
+        all_ID, start = gather_rows(self.accelerator, own_ID.detach())
+        return torch.cat([all_ID[:start], own_ID, all_ID[start + len(own_ID) :]])
+
+    def _differentiate(self, inputs: dict[str, Tensor], sides: list[str], items_MD: Tensor) -> tuple[Tensor, Tensor]:
+        """The loss over the items of all processes, and its gradient by ours."""
+        hashes = {side: gather_rows(self.accelerator, inputs[f"{side}_hash"])[0] for side in sides}
+        with torch.enable_grad():
+            items_MD.requires_grad_()
+            parts = items_MD.split([len(inputs[f"{side}_lengths"]) for side in sides])
+            embeddings = [self._everyones(part_ID) for part_ID in parts]
+            loss = batch_loss(self.args, embeddings, hashes)
+            check_loss(loss, self.state.global_step)
+            (gradient_MD,) = torch.autograd.grad(loss, items_MD)
+        self._count(parts[0].detach(), embeddings[1].detach(), hashes)
+        return loss.detach(), gradient_MD
+
+    def _count(self, text_ND: Tensor, code_ND: Tensor, hashes: dict[str, Tensor]) -> None:
+        # All processes have the same number of pairs.
+        own_N = torch.arange(len(text_ND), device=text_ND.device) + len(text_ND) * self.accelerator.process_index
+        ranks_N, cosines_N = code_ranks(text_ND, code_ND, own_N, hashes[TEXT], hashes[CODE])
+        self._sums_4[0] += len(text_ND)
+        self._sums_4[1] += (ranks_N == 1).sum()
+        self._sums_4[2] += cosines_N.sum()
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Add what has been counted since the last log."""
+        if "loss" in logs:
+            pairs, nearest, cosines, tokens = self.accelerator.reduce(self._sums_4.clone(), "sum").tolist()
+            self._sums_4.zero_()
+            if pairs:
+                logs |= {"own_code_nearest": nearest / pairs, "pair_cosine": cosines / pairs, "tokens": tokens}
+        super().log(logs, start_time)
+
+    def evaluate(
+        self, eval_dataset: Any = None, ignore_keys: list[str] | None = None, metric_key_prefix: str = "eval"
+    ) -> dict[str, float]:
+        """MRR of each language's codes for its texts, and the mean over languages; see `pair_metrics`.
+
+        Raises:
+            ValueError: There is no evaluation data.
+        """
+        rows = eval_dataset if eval_dataset is not None else self.eval_dataset
+        if rows is None or self._eval_collator is None:
+            raise ValueError("there is no evaluation data. Build the data with a --test-share above 0.")
+        rows = [rows[place] for place in range(len(rows))]
+        names = sorted({row.get("language") or "" for row in rows})
+        own = rows[self.accelerator.process_index :: self.accelerator.num_processes]
+        inputs = self._prepare_inputs(self._eval_collator(own or rows[:1]))
+        inputs["language"] = torch.tensor(
+            [names.index(row.get("language") or "") for row in own], device=self.args.device
+        )
+        text_ND, code_ND = self._encode(inputs)
+        columns = (text_ND, code_ND, inputs["text_hash"], inputs["code_hash"], inputs["language"])
+        text_ND, code_ND, *keys = [gather_rows(self.accelerator, column[: len(own)])[0] for column in columns]
+        ranks_N, _ = code_ranks(text_ND, code_ND, torch.arange(len(text_ND), device=text_ND.device), *keys)
+        metrics = mean_reciprocal_ranks(ranks_N, keys[-1], names, metric_key_prefix)
+        self.log(metrics)
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        return metrics
+
+    def _encode(self, inputs: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Embeddings of texts and codes, without dropout."""
+        lengths = [inputs[f"{side}_lengths"] for side in (TEXT, CODE)]
+        batches = mini_batches(lengths, self.args.mini_batch_tokens or EVAL_TOKENS, self.packed)
+        training = self.model.training
+        self.model.eval()
+        embed = partial(self._embed, self.model, _join(inputs, [TEXT, CODE]))
+        items_MD = embed_all(embed, batches, self._idle(len(batches)))
+        self.model.train(training)
+        return items_MD.split([len(lengths_N) for lengths_N in lengths])
+
+
+def _join(inputs: dict[str, Tensor], sides: Sequence[str]) -> FlatTexts:
+    return FlatTexts.join([FlatTexts(inputs[f"{side}_input_ids"], inputs[f"{side}_lengths"]) for side in sides])
