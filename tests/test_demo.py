@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from transformers import AutoModel
 
 import coderep
 from hub_cards.demo import BM25, STAGE1, STAGE2, UNTRAINED, run_demo
@@ -72,11 +73,19 @@ def test_records_say_how_the_checkpoint_came_about(demo):
     assert str(demo.parent) not in text and os.environ.get("HOME", "/root") not in text
 
 
-def test_demo_reuses_what_is_finished(demo, corpus, recipe):
+def test_demo_reuses_what_is_finished(demo, corpus, recipe, monkeypatch):
+    """But for the check that the checkpoint loads elsewhere, which took place for real when the demo was made."""
+    asked = []
+    monkeypatch.setattr("hub_cards.verify.encode_elsewhere", lambda *args: asked.append(args) or embed(*args))
     before = {name: (demo / name).stat().st_mtime_ns for name in PARTS if name != "demo.log"}
     results = run_demo(demo, recipe=recipe, source=corpus)
     assert results == json.loads((demo / "results.json").read_text())
     assert before == {name: (demo / name).stat().st_mtime_ns for name in before}
+    assert [path for path, _ in asked] == [demo / "checkpoint"]
+
+
+def embed(checkpoint, texts):
+    return AutoModel.from_pretrained(checkpoint).encode(texts)
 
 
 def test_demo_does_not_touch_folders_that_are_not_its_own(demo, corpus, recipe, tmp_path):
