@@ -58,9 +58,12 @@ DEMO_RECIPE = {
 
 def pytest_configure(config):
     """A Hugging Face home for each process: those of pytest-xdist would write modules to the same place at once."""
-    home = tempfile.mkdtemp(prefix="coderep-tests-")
+    if "PYTEST_XDIST_WORKER" in os.environ:  # such processes end before they clean up; the one that starts them does
+        home = os.path.join(os.environ["HF_HOME"], os.environ["PYTEST_XDIST_WORKER"])
+    else:
+        home = tempfile.mkdtemp(prefix="coderep-tests-")
+        config.add_cleanup(lambda: shutil.rmtree(home, ignore_errors=True))
     os.environ["HF_HOME"] = home
-    config.add_cleanup(lambda: shutil.rmtree(home, ignore_errors=True))
 
 
 @pytest.fixture(scope="session")
