@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-_BLOCK = 1024  # texts whose cosines are in memory at once
+_BLOCK = 2**20  # cosines that are in memory at once
 
 
 @torch.no_grad()
@@ -37,8 +37,8 @@ def code_ranks(
         group_N: Only codes of the same group are ranked, such as those of the same language; None: all.
     """
     text_QD, code_ND = F.normalize(text_QD, dim=-1), F.normalize(code_ND, dim=-1)
-    ranks, cosines = [], []
-    for text_BD, own_B in zip(text_QD.split(_BLOCK), own_Q.split(_BLOCK), strict=True):
+    ranks, cosines, block = [], [], max(1, _BLOCK // max(1, len(code_ND)))
+    for text_BD, own_B in zip(text_QD.split(block), own_Q.split(block), strict=True):
         with torch.autocast(text_BD.device.type, enabled=False):
             cosine_BN = text_BD @ code_ND.T
         cosine_B1 = cosine_BN.gather(1, own_B.unsqueeze(1))
@@ -47,7 +47,7 @@ def code_ranks(
             rival_BN &= group_N[own_B].unsqueeze(1) == group_N
         for hash_N in (text_hash_N, code_hash_N):
             rival_BN &= hash_N[own_B].unsqueeze(1) != hash_N
-        ranks.append(1 + ((cosine_BN >= cosine_B1) & rival_BN).sum(dim=1))
+        ranks.append(1 + ((cosine_BN >= cosine_B1) & rival_BN).sum(dim=1, dtype=torch.int32).long())  # int64 is slow
         cosines.append(cosine_B1.squeeze(1))
     return torch.cat(ranks), torch.cat(cosines)
 

@@ -29,7 +29,7 @@ def own_ranks(
     scores_N = own_scores(text_ND, code_ND)
     ranks_N = torch.ones_like(scores_N, dtype=torch.int64)
     for _, scores_NB in _blocks(text_ND, pool_KD, exclusions, block):
-        ranks_N += (scores_NB >= (scores_N - TIE).unsqueeze(1)).sum(dim=1)
+        ranks_N += (scores_NB >= (scores_N - TIE).unsqueeze(1)).sum(dim=1, dtype=torch.int32)  # int64 is slow
     return ranks_N, scores_N
 
 
