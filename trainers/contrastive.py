@@ -13,6 +13,7 @@ from data_collators.builders.store import load_split
 from modeling_coderep.pooling_coderep import POOLERS
 
 from .arguments import ContrastiveArguments, run_command
+from .hub_push import PushesExport
 from .losses import bimodal_contrastive_loss
 from .stage import load_model, load_tokenizer, require_data, train_and_save
 
@@ -24,7 +25,7 @@ def embed(model: nn.Module, input_ids: Tensor, attention_mask: Tensor) -> Tensor
     return POOLERS[getattr(config, "pooling", "mean")](outputs.last_hidden_state, attention_mask)
 
 
-class ContrastiveTrainer(Trainer):
+class ContrastiveTrainer(PushesExport, Trainer):
     """HF's Trainer for stage 2: both sides of a batch embedded, then the loss of the paper.
 
     `tokens_seen` counts the tokens that this process has trained on, without padding.

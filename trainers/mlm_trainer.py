@@ -13,12 +13,13 @@ from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState,
 from data_collators import FoldMaskingCollator
 from data_collators.mixed_masking import OBJECTIVES
 
+from .hub_push import PushesExport
 from .perplexity import GROUPS, is_ours, perplexities, summed_losses, token_losses
 
 _ADVICE = "Lower the learning rate, raise warmup_steps or check the data; the last checkpoint is intact."
 
 
-class MlmTrainer(Trainer):
+class MlmTrainer(PushesExport, Trainer):
     """HF's Trainer for stage 1, with the loss of each objective and language in the logs.
 
     The loss is summed over predicted tokens and divided by their number in the whole (accumulated, gathered) batch, for

@@ -34,7 +34,7 @@ from .sharded import check_sharding, fit_checkpoint
 RUN, MODEL, CLAIM = "run.json", "model", "stage.json"
 # Arguments, by the beginning of their names, that a run may go on with changed. Workers deal out streamed rows.
 HARMLESS = ("logging_", "log_", "save_", "eval_", "report_to", "run_name", "project", "ddp_", "fsdp", "use_cpu", "hub_")
-HARMLESS += ("dataloader_num_workers", "dataloader_p")
+HARMLESS += ("dataloader_num_workers", "dataloader_p", "push_to_hub")
 LAYOUT = ("per_device_train_batch_size", "gradient_accumulation_steps")
 
 
@@ -125,9 +125,13 @@ def train_and_save(
     origin = {"stage": label, "seed": args.seed, "data": stats["fingerprint"], "model": args.model}
     origin["recipe"] = binding_recipe(recipe, trainer, any_layout)
     check_sharding(trainer)
+    if args.push_to_hub:
+        trainer.processing_class = tokenizer  # what a push puts beside the model
     done, checkpoint = on_first(trainer.accelerator, lambda: _claim(origin, trainer))
     if done:
         say(f"{label}: done before")
+        if args.push_to_hub:
+            trainer.push_to_hub()
         return output / MODEL
     before = json.loads((checkpoint / COMPLETE).read_text(encoding="utf-8")) if checkpoint else {}
     meter = MarkComplete(trainer.accelerator, tokens, before, keep=args.save_total_limit)
@@ -158,6 +162,8 @@ def train_and_save(
         record.save(output / RUN)
 
     on_first(trainer.accelerator, write)
+    if args.push_to_hub:
+        trainer.push_to_hub()
     return output / MODEL
 
 
