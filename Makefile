@@ -28,8 +28,9 @@ corpus: $(VENV)/demo.stamp ## real source code in nine languages and both data s
 		--output $(CORPUS)/stage1
 	$(BIN)/python -m coderep data report $(CORPUS)/pairs $(CORPUS)/stage1 --output $(CORPUS)/report
 
-test: $(VENV)/dev.stamp lint ## environment, install with test extras, lint, the default test suite
-	$(BIN)/python -m pytest
+# A file's tests stay together, since they share fixtures; files in order, since the number of tests says little of the time.
+test: $(VENV)/dev.stamp lint ## environment, install with test extras, lint, the default test suite in JOBS=2 processes
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 test-slow: $(VENV)/dev.stamp ## the tests that take minutes each
 	$(BIN)/python -m pytest -m slow

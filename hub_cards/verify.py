@@ -30,39 +30,50 @@ import torch
 import transformers
 
 torch.set_num_threads(settings["threads"])
-auto_class = getattr(transformers, settings["auto_class"])
-model = auto_class.from_pretrained(settings["checkpoint"], trust_remote_code=True).eval()
-assert type(model).__module__.startswith("transformers_modules."), type(model).__module__
-if settings["auto_class"] == "AutoModel":
-    output = model.encode(settings["texts"])
-else:
-    tokenizer = transformers.AutoTokenizer.from_pretrained(settings["checkpoint"])
-    batch = tokenizer(settings["texts"], padding=True, truncation=True, return_tensors="pt")
-    with torch.no_grad():
-        output = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits.numpy()
-np.save(settings["output"], output, allow_pickle=False)
+for checkpoint, auto_class, output in settings["loads"]:
+    model = getattr(transformers, auto_class).from_pretrained(checkpoint, trust_remote_code=True).eval()
+    assert type(model).__module__.startswith("transformers_modules."), type(model).__module__
+    if auto_class == "AutoModel":
+        found = model.encode(settings["texts"])
+    else:
+        tokenizer = transformers.AutoTokenizer.from_pretrained(checkpoint)
+        batch = tokenizer(settings["texts"], padding=True, truncation=True, return_tensors="pt")
+        with torch.no_grad():
+            found = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits.numpy()
+    np.save(output, found, allow_pickle=False)
 """
 
 
-def encode_elsewhere(checkpoint: str | Path, texts: Sequence[str], auto_class: str = "AutoModel") -> Any:
+def encode_elsewhere(checkpoint: str | Path, texts: Sequence[str]) -> Any:
+    """The embeddings that `AutoModel.from_pretrained(checkpoint, trust_remote_code=True)` gives in a clean process.
+
+    See `run_elsewhere`.
+    """
+    return run_elsewhere([(checkpoint, "AutoModel")], texts)[0]
+
+
+def run_elsewhere(loads: Sequence[tuple[str | Path, str]], texts: Sequence[str]) -> list[Any]:
     """What `auto_class.from_pretrained(checkpoint, trust_remote_code=True)` makes of `texts` in a clean process.
 
     These are the embeddings for `AutoModel`, the logits of one padded batch for the classes with a head. The process
     has another working directory, its own module cache, no network, and cannot import our packages.
 
+    Args:
+        loads: Checkpoints with the names of the auto classes that load them, one after the other.
+        texts: What is encoded.
+
     Raises:
-        RuntimeError: The checkpoint does not load there; the message holds the last line of the error.
+        RuntimeError: A checkpoint does not load there; the message holds the last line of the error.
     """
     import numpy as np
     import torch
 
     with tempfile.TemporaryDirectory() as folder:
-        output = Path(folder) / "embeddings.npy"
+        paths = [str(Path(checkpoint).resolve()) for checkpoint, _ in loads]
+        outputs = [str(Path(folder) / f"{number}.npy") for number in range(len(loads))]
         settings = {
-            "checkpoint": str(Path(checkpoint).resolve()),
-            "auto_class": auto_class,
+            "loads": list(zip(paths, [auto_class for _, auto_class in loads], outputs, strict=True)),
             "texts": list(texts),
-            "output": str(output),
             "threads": torch.get_num_threads(),
             "absent": OUR_PACKAGES,
         }
@@ -79,8 +90,9 @@ def encode_elsewhere(checkpoint: str | Path, texts: Sequence[str], auto_class: s
         )
         if done.returncode:
             reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
-            raise RuntimeError(f"the checkpoint {str(checkpoint)!r} does not load without coderep: {reason}")
-        return np.load(output, allow_pickle=False)
+            named = " or ".join(dict.fromkeys(repr(str(checkpoint)) for checkpoint, _ in loads))
+            raise RuntimeError(f"the checkpoint {named} does not load without coderep: {reason}")
+        return [np.load(output, allow_pickle=False) for output in outputs]
 
 
 def check_export(export: str | Path, source: str | Path | None = None) -> float:

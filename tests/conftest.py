@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import shutil
 import sysconfig
+import tempfile
 from pathlib import Path
 
-os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test talks to the Hub
-
 import pytest
-import torch
 import yaml
+from filelock import FileLock
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test talks to the Hub
+os.environ["OMP_NUM_THREADS"] = "1"  # models are so small that threads wait for each other most of the time
 
 STDLIB = Path(sysconfig.get_path("stdlib"))
 MODULES = ("argparse.py", "textwrap.py", "json", "shutil.py", "heapq.py", "calendar.py", "csv.py", "tempfile.py")
@@ -53,16 +56,54 @@ DEMO_RECIPE = {
 }
 
 
+def pytest_configure(config):
+    """A Hugging Face home for each process: those of pytest-xdist would write modules to the same place at once."""
+    if "PYTEST_XDIST_WORKER" in os.environ:  # such processes end before they clean up; the one that starts them does
+        home = os.path.join(os.environ["HF_HOME"], os.environ["PYTEST_XDIST_WORKER"])
+    else:
+        home = tempfile.mkdtemp(prefix="coderep-tests-")
+        config.add_cleanup(lambda: shutil.rmtree(home, ignore_errors=True))
+    os.environ["HF_HOME"] = home
+
+
 @pytest.fixture(scope="session")
-def corpus(tmp_path_factory):
+def made_once(tmp_path_factory):
+    """`made_once(name, make)` is a folder that `make` has filled, the same one in all processes of pytest-xdist."""
+    root = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        root = root.parent
+
+    def made_once(name, make):
+        folder, done = root / name, root / f"{name}.done"
+        with FileLock(root / f"{name}.lock"):
+            if not done.exists():
+                shutil.rmtree(folder, ignore_errors=True)  # of a process that failed at it
+                folder.mkdir()
+                make(folder)
+                done.touch()
+        return folder
+
+    return made_once
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache(tmp_path_factory):
+    """Fixtures do not read or write the caches of whoever runs the tests."""
+    os.environ["CODEREP_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(scope="session")
+def corpus(made_once):
     """A folder with some modules of the standard library."""
-    folder = tmp_path_factory.mktemp("corpus with space")
-    for name in MODULES:
-        for path in sorted((STDLIB / name).glob("*.py")) if (STDLIB / name).is_dir() else [STDLIB / name]:
-            target = folder / path.relative_to(STDLIB)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(path.read_bytes())
-    return folder
+
+    def make(folder):
+        for name in MODULES:
+            for path in sorted((STDLIB / name).glob("*.py")) if (STDLIB / name).is_dir() else [STDLIB / name]:
+                target = folder / path.relative_to(STDLIB)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_bytes(path.read_bytes())
+
+    return made_once("corpus with space", make)
 
 
 @pytest.fixture(scope="session")
@@ -105,35 +146,36 @@ def recipe(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def demo(tmp_path_factory, corpus, recipe):
+def demo(made_once, corpus, recipe, cache):
     """A finished demo of reduced size, made once."""
     from hub_cards.demo import run_demo
 
-    folder = tmp_path_factory.mktemp("demo of tests")
-    os.environ["CODEREP_CACHE"] = str(folder / "cache")
-    run_demo(folder / "demo", recipe=recipe, source=corpus)
-    return folder / "demo"
+    make = lambda folder: run_demo(folder / "demo", recipe=recipe, source=corpus)  # noqa: E731
+    return made_once("demo of tests", make) / "demo"
 
 
 @pytest.fixture(autouse=True)
 def seeded(tmp_path, monkeypatch):
     """Every test starts from the same seed and with caches of its own."""
+    import torch  # here, since the process that only hands out tests imports this file too
+
     torch.manual_seed(0)
     monkeypatch.setenv("CODEREP_CACHE", str(tmp_path / "coderep-cache"))
 
 
 @pytest.fixture(scope="session")
-def stage1(tmp_path_factory, corpus):
+def stage1(made_once, corpus):
     """A folder with a `tokenizer` and stage-1 `rows` of at most 64 tokens; 280 packed rows to train on."""
     import coderep
 
-    folder = tmp_path_factory.mktemp("stage 1")
-    tokenizer, rows = str(folder / "tokenizer"), str(folder / "rows")
-    source = ["--source", str(corpus / "csv.py"), str(corpus / "json"), "--output"]
-    assert coderep.main(["data", "tokenizer", *source, tokenizer, "--vocab-size", "600", "--max-length", "64"]) == 0
-    more = ["--tokenizer", tokenizer, "--max-length", "64", "--test-share", "0.4"]
-    assert coderep.main(["data", "stage1", *source, rows, *more]) == 0
-    return folder
+    def make(folder):
+        tokenizer, rows = str(folder / "tokenizer"), str(folder / "rows")
+        source = ["--source", str(corpus / "csv.py"), str(corpus / "json"), "--output"]
+        assert coderep.main(["data", "tokenizer", *source, tokenizer, "--vocab-size", "600", "--max-length", "64"]) == 0
+        more = ["--tokenizer", tokenizer, "--max-length", "64", "--test-share", "0.4"]
+        assert coderep.main(["data", "stage1", *source, rows, *more]) == 0
+
+    return made_once("stage 1", make)
 
 
 # What a process runs that `start` makes: the front door, with a log file for what it prints.

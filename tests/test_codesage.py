@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +27,7 @@ from transformers import (
 
 import coderep
 from hub_cards import convert_checkpoint
-from hub_cards.verify import encode_elsewhere
+from hub_cards.verify import run_elsewhere
 from modeling_coderep import CodeRepConfig, CodeRepForMaskedLM, CodeRepModel
 from modeling_coderep.codesage import WEIGHTS
 
@@ -171,8 +169,8 @@ def test_golden_checkpoint_after_conversion(version, tmp_path):
     output = tmp_path / "converted checkpoint"
     here = AutoModel.from_pretrained(output).encode(snippets)
     np.testing.assert_allclose(here, expected["pooler_output"], atol=1e-5)
-    np.testing.assert_array_equal(encode_elsewhere(output, snippets), here)
-    logits = encode_elsewhere(output, snippets, "AutoModelForMaskedLM")
+    elsewhere, logits = run_elsewhere([(output, "AutoModel"), (output, "AutoModelForMaskedLM")], snippets)
+    np.testing.assert_array_equal(elsewhere, here)
     mask = expected["attention_mask"].astype(bool)
     np.testing.assert_allclose(logits[mask], expected["mlm_logits"][mask], atol=1e-5)
     tokenizer = AutoTokenizer.from_pretrained(output)
@@ -427,27 +425,10 @@ def test_presets_have_the_published_numbers_of_parameters(preset, parameters):
         assert CodeRepModel(CodeRepConfig.from_preset(preset)).num_parameters() == parameters
 
 
-def run_cli(*arguments):
-    return subprocess.run(
-        [sys.executable, "-m", "coderep", *map(str, arguments)],
-        cwd=Path(coderep.__file__).parent,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
 @needs_golden
 def test_convert_command(tmp_path, capsys):
-    done = subprocess.run(
-        [sys.executable, "-m", "coderep", "convert", str(GOLDEN / VERSIONS[1]), str(tmp_path / "out")],
-        cwd=Path(coderep.__file__).parent,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert "differ by at most 0.0e+00" in done.stdout
+    assert coderep.main(["convert", str(GOLDEN / VERSIONS[1]), str(tmp_path / "out")]) == 0
+    assert "differ by at most 0.0e+00" in capsys.readouterr().out
     convert = ["convert", str(GOLDEN / VERSIONS[0]), str(tmp_path / "out"), "--no-check"]
     assert coderep.main(convert) == 2
     assert "exists already" in capsys.readouterr().err

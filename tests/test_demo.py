@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from transformers import AutoModel
 
 import coderep
 from hub_cards.demo import BM25, STAGE1, STAGE2, UNTRAINED, run_demo
@@ -76,11 +77,19 @@ def test_records_say_how_the_checkpoint_came_about(demo):
     assert str(demo.parent) not in text and os.environ.get("HOME", "/root") not in text
 
 
-def test_demo_reuses_what_is_finished(demo, corpus, recipe):
+def test_demo_reuses_what_is_finished(demo, corpus, recipe, monkeypatch):
+    """But for the check that the checkpoint loads elsewhere, which took place for real when the demo was made."""
+    asked = []
+    monkeypatch.setattr("hub_cards.verify.encode_elsewhere", lambda *args: asked.append(args) or embed(*args))
     before = {name: (demo / name).stat().st_mtime_ns for name in PARTS if name != "demo.log"}
     results = run_demo(demo, recipe=recipe, source=corpus)
     assert results == json.loads((demo / "results.json").read_text())
     assert before == {name: (demo / name).stat().st_mtime_ns for name in before}
+    assert [path for path, _ in asked] == [demo / "checkpoint"]
+
+
+def embed(checkpoint, texts):
+    return AutoModel.from_pretrained(checkpoint).encode(texts)
 
 
 def test_demo_does_not_touch_folders_that_are_not_its_own(demo, corpus, recipe, tmp_path):
@@ -94,7 +103,7 @@ def test_demo_does_not_touch_folders_that_are_not_its_own(demo, corpus, recipe, 
         run_demo(tmp_path / "out", recipe=tmp_path / "bad.yaml", source=corpus)
 
 
-def start(output, corpus, recipe):
+def begin(output, corpus, recipe):
     argv = ["--output", str(output), "--source", str(corpus), "--recipe", str(recipe)]
     with open(output.parent / "stderr.txt", "w") as log:
         return subprocess.Popen([sys.executable, "-m", "coderep", "demo", *argv], stderr=log)
@@ -107,7 +116,7 @@ def test_demo_killed_in_training_goes_on_and_ends_with_the_same_weights(demo, co
     """Killed for real between checkpoints of each stage; the final weights equal those of the run that was let be."""
     output, stderr = tmp_path / "demo", tmp_path / "stderr.txt"
     for folder, signal_number in (("mlm", signal.SIGKILL), ("contrastive", signal.SIGTERM)):
-        process = start(output, corpus, recipe)
+        process = begin(output, corpus, recipe)
         deadline = time.monotonic() + 240
         while last_complete_checkpoint_or_none(output / folder) is None:
             assert process.poll() is None and time.monotonic() < deadline, stderr.read_text()
@@ -120,7 +129,7 @@ def test_demo_killed_in_training_goes_on_and_ends_with_the_same_weights(demo, co
     (torn / "complete").unlink(missing_ok=True)
     torn.mkdir(exist_ok=True)
     (torn / "model.safetensors").write_bytes(b"half")
-    process = start(output, corpus, recipe)
+    process = begin(output, corpus, recipe)
     assert process.wait() == 0, stderr.read_text()
     log = stderr.read_text()
     assert "done before" in log and "stage 2: resumed at step" in log
@@ -263,17 +272,17 @@ def test_a_run_stopped_before_its_final_model_adds_no_step(demo, tmp_path):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs file size limits")
-def test_a_full_disk_in_training_is_one_line_and_the_same_command_goes_on(demo, tmp_path):
+def test_a_full_disk_in_training_is_one_line_and_the_same_command_goes_on(demo, start, tmp_path):
     """A real limit on file size: the checkpoint's write fails in the kernel, inside a library that is not Python."""
-    import resource
-
-    argv = [sys.executable, "-m", "coderep", *train_argv(demo, tmp_path / "run")]
-    limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))  # noqa: E731
-    done = subprocess.run(argv, capture_output=True, text=True, preexec_fn=limit)
-    assert done.returncode == 1 and "Traceback" not in done.stderr
-    assert done.stderr.splitlines()[-1].startswith("coderep: no space left. Free space or name another output")
+    limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))"
+    argv = train_argv(demo, tmp_path / "run")
+    process = start(argv, tmp_path / "log", before=limit)
+    process.join(120)
+    said = (tmp_path / "log").read_text()
+    assert process.exitcode == 1 and "Traceback" not in said
+    assert said.splitlines()[-1].startswith("coderep: no space left. Free space or name another output")
     assert not (tmp_path / "run" / "model").exists()
-    assert coderep.main(argv[3:]) == 0
+    assert coderep.main(argv) == 0
     assert (tmp_path / "run" / "model" / "model.safetensors").is_file()
 
 

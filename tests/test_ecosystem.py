@@ -25,7 +25,7 @@ from transformers import (
 
 import coderep
 from hub_cards import export_checkpoint, export_onnx, publish_checkpoint
-from hub_cards.verify import encode_elsewhere
+from hub_cards.verify import run_elsewhere
 from modeling_coderep import CodeRepConfig, CodeRepForMaskedLM, CodeRepModel
 from trainers.checkpoints import save_model
 from trainers.encode import load_encoder
@@ -58,29 +58,34 @@ def checkpoint(request, tokenizer, tmp_path_factory):
     return export_checkpoint(folder / "model", folder / "my checkpoint")
 
 
-@pytest.mark.parametrize(
-    ("auto_class", "name"),
-    [
-        ("AutoModel", "CodeRepModel"),
-        ("AutoModelForMaskedLM", "CodeRepForMaskedLM"),
-        ("AutoModelForSequenceClassification", "CodeRepForSequenceClassification"),
-        ("AutoModelForTokenClassification", "CodeRepForTokenClassification"),
-    ],
-)
-def test_every_head_loads_without_coderep(tiny_config, tokenizer, tmp_path, auto_class, name):
+HEADS = {
+    "AutoModel": "CodeRepModel",
+    "AutoModelForMaskedLM": "CodeRepForMaskedLM",
+    "AutoModelForSequenceClassification": "CodeRepForSequenceClassification",
+    "AutoModelForTokenClassification": "CodeRepForTokenClassification",
+}
+
+
+def test_every_head_loads_without_coderep(tiny_config, tokenizer, tmp_path):
+    """In one process, since most of its time goes into importing transformers."""
     import transformers
 
     import modeling_coderep
 
-    save_model(getattr(modeling_coderep, name)(tiny_config), tokenizer, tmp_path / "model")
-    exported = export_checkpoint(tmp_path / "model", tmp_path / "exported")
-    model = getattr(transformers, auto_class).from_pretrained(exported).eval()
-    if auto_class == "AutoModel":
-        here = model.encode(TEXTS)
-    else:
-        batch = tokenizer(TEXTS, padding=True, truncation=True, return_tensors="pt")
-        here = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits.detach().numpy()
-    np.testing.assert_array_equal(encode_elsewhere(exported, TEXTS, auto_class), here)
+    batch = tokenizer(TEXTS, padding=True, truncation=True, return_tensors="pt")
+    loads, here = [], []
+    for auto_class, name in HEADS.items():
+        save_model(getattr(modeling_coderep, name)(tiny_config), tokenizer, tmp_path / name)
+        exported = export_checkpoint(tmp_path / name, tmp_path / f"exported {name}")
+        loads.append((exported, auto_class))
+        model = getattr(transformers, auto_class).from_pretrained(exported).eval()
+        if auto_class == "AutoModel":
+            here.append(model.encode(TEXTS))
+        else:
+            outputs = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"])
+            here.append(outputs.logits.detach().numpy())
+    for found, expected, auto_class in zip(run_elsewhere(loads, TEXTS), here, HEADS, strict=True):
+        np.testing.assert_array_equal(found, expected, err_msg=auto_class)
 
 
 def test_sentence_transformers_gives_the_vectors_of_encode(checkpoint):

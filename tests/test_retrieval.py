@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -436,29 +434,30 @@ def test_cache_that_cannot_be_written_is_said_once(tmp_path, capsys):
     assert capsys.readouterr().err.count("embeddings are not kept") == 1
 
 
-def test_killed_evaluation_goes_on_from_kept_embeddings(tmp_path):
+def test_killed_evaluation_goes_on_from_kept_embeddings(start, tmp_path):
     """A process is killed in its second file of embeddings; the next one makes only those that are missing."""
     script = """
-import os, signal, sys
+import signal
 import numpy as np
 from trainers.embedding_cache import cached_embeddings
 
 def embed(texts):
     print(len(texts), flush=True)
-    if len(texts) < 4096 and sys.argv[2] == "die":
+    if len(texts) < 4096 and argv == ["die"]:
         os.kill(os.getpid(), signal.SIGKILL)
     return np.ones((len(texts), 1), dtype=np.float32)
 
-cached_embeddings(embed, [str(i) for i in range(5000)], key=("m",), folder=sys.argv[1])
+cached_embeddings(embed, [str(i) for i in range(5000)], key=("m",), folder={folder!r})
+sys.exit()
 """
 
     def run(how):
-        argv = [sys.executable, "-c", script, str(tmp_path), how]
-        return subprocess.run(argv, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[1])
+        process = start([how], tmp_path / how, before=script.format(folder=str(tmp_path / "cache")))
+        process.join(120)
+        return process.exitcode, (tmp_path / how).read_text().split()
 
-    killed, done = run("die"), run("live")
-    assert killed.returncode == -9 and killed.stdout.split() == ["4096", "904"]
-    assert done.returncode == 0 and done.stdout.split() == ["904"], done.stderr
+    assert run("die") == (-9, ["4096", "904"])
+    assert run("live") == (0, ["904"])
 
 
 def test_fingerprint_tells_models_and_tokenizers_apart(demo):
