@@ -26,19 +26,18 @@ _MODULES = {
         *("LANGUAGES", "MixedMaskingCollator", "PackedDocuments", "PairCollator", "Pairs"),
         *("functions", "identifiers", "train_tokenizer"),
     ),
-    "data_collators.builders": (
-        *("BuildOptions", "PairOptions", "SourceOptions"),
-        *("build_pairs", "build_stage1", "build_tokenizer"),
-    ),
-    "trainers": (
-        *("ContrastiveArguments", "ContrastiveTrainer", "MlmArguments", "MlmTrainer"),
-        *("bimodal_contrastive_loss", "train_contrastive", "train_mlm"),
-    ),
+    "data_collators.builders": ("BuildOptions", "PairOptions", "SourceOptions")
+    + ("build_pairs", "build_stage1", "build_tokenizer"),
+    "trainers": ("ContrastiveArguments", "MlmArguments", "bimodal_contrastive_loss"),
     "trainers.encode": ("load_encoder",),
     "trainers.evaluation.mteb_model": ("mteb_encoder",),
     "trainers.onnx_encoder": ("OnnxEncoder",),
     "trainers.search": ("CodeIndex",),
-    "hub_cards": ("convert_checkpoint", "export_checkpoint", "export_onnx", "publish_checkpoint", "render_card"),
+    "hub_cards": (
+        *("convert_checkpoint", "export_checkpoint", "export_onnx"),
+        *("publish_checkpoint", "publish_run", "render_card"),
+    ),
+    "hub_cards.training": ("ContrastiveTrainer", "MlmTrainer", "train_contrastive", "train_mlm"),
 }
 _EXPORTS = {name: module for module, names in _MODULES.items() for name in names}
 __all__ = ["__version__", "main", *_EXPORTS]
@@ -53,8 +52,8 @@ COMMANDS = {
     ("data", "negatives"): ("trainers.mining:main", "mine hard negatives for pairs"),
     ("data", "report"): ("hub_cards.data_report:main", "tables and plots of data sets"),
     ("data", "inspect"): ("data_collators.builders.cli:inspect", "show random pairs of a data set"),
-    ("train", "mlm"): ("trainers.mlm:main", "stage 1: masked language modelling and deobfuscation"),
-    ("train", "contrastive"): ("trainers.contrastive:main", "stage 2: bimodal contrastive learning"),
+    ("train", "mlm"): ("hub_cards.training:mlm", "stage 1: masked language modelling and deobfuscation"),
+    ("train", "contrastive"): ("hub_cards.training:contrastive", "stage 2: bimodal contrastive learning"),
     ("train", "classify"): ("trainers.classify:main", "a classifier: linear probe, all weights or adapters"),
     ("eval", "retrieval"): ("trainers.evaluation.cli:main", "text-to-code and code-to-code retrieval"),
     ("eval", "classify"): ("trainers.evaluation.classify_cli:main", "linear probe and fine-tuning on labelled code"),

@@ -3,54 +3,68 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
-
-from data_collators.files import check_output_file, new_file
+import sys
+from typing import NoReturn
 
 from .convert import convert_checkpoint
-from .data import STATS, render_dataset_card
 from .onnx_export import export_onnx
-from .publish import publish_checkpoint
-from .render import render_card
-
-
-def card_render(argv: list[str]) -> int:
-    """`coderep card render`."""
-    parser = argparse.ArgumentParser(
-        prog="coderep card render", description="Write the model card of a run, or the card of a data set."
-    )
-    parser.add_argument("run", help="folder with run.json, or with stats.json")
-    parser.add_argument("--output", help="file to write (default: standard output)")
-    args = parser.parse_args(argv)
-    is_data = (Path(args.run) / STATS).is_file() and not (Path(args.run) / "run.json").is_file()
-    text = render_dataset_card(args.run) if is_data else render_card(args.run)
-    if args.output:
-        check_output_file(args.output)
-        with new_file(args.output) as partial:
-            partial.write_text(text, encoding="utf-8")
-    else:
-        print(text)  # noqa: T201
-    return 0
+from .publish import describe, publish_run
+from .publish_errors import redact
+from .publish_plan import ModelOptions, check_repo
+from .publish_repo import MAIN
+from .render_cli import add_card_options, card_options
+from .render_cli import card_render as card_render
 
 
 def card_publish(argv: list[str]) -> int:
     """`coderep card publish`."""
-    parser = argparse.ArgumentParser(prog="coderep card publish", description="Upload a checkpoint to the Hub.")
-    parser.add_argument("run", help="run folder with checkpoint/, or an exported checkpoint")
+    args = _publish_parser().parse_args(argv)
+    check_repo(args.repo)  # before anything repeats it in a message
+    if args.push:
+        _quiet_bars()
+    options = ModelOptions(args.onnx, args.max_shard_size, card_options(args, args.repo), tuple(args.results))
+    done = publish_run(
+        args.run,
+        args.repo,
+        push=args.push,
+        public=args.public,
+        revision=args.revision,
+        options=options,
+        card=args.card,
+        check=not args.no_check,
+        overwrite=args.overwrite,
+        say=lambda line: print(line, file=sys.stderr, flush=True),  # noqa: T201
+    )
+    print("\n".join(describe(done, args.revision, args.public)))  # noqa: T201
+    return 0
+
+
+class _QuietParser(argparse.ArgumentParser):
+    """Repeats no token in its messages."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error(redact(message))
+
+
+def _publish_parser() -> argparse.ArgumentParser:
+    parser = _QuietParser(
+        prog="coderep card publish",
+        description="Upload a model or a data set to the Hub in one commit; without --push, say what would go.",
+    )
+    parser.add_argument("run", nargs="+", help="folder of a run, of an exported checkpoint, or of data sets")
     parser.add_argument("--repo", required=True, help="owner/name on the Hub")
     parser.add_argument("--push", action="store_true", help="really upload; without it this is a dry run")
-    parser.add_argument("--private", action="store_true", help="create the repo as private")
-    args = parser.parse_args(argv)
-    folder = Path(args.run, "checkpoint") if Path(args.run, "checkpoint").is_dir() else Path(args.run)
-    files = publish_checkpoint(folder, args.repo, push=args.push, private=args.private)
-    for path in files:
-        print(f"{(folder / path).stat().st_size:>12,}  {path.as_posix()}")  # noqa: T201
-    total = sum((folder / path).stat().st_size for path in files)
-    verb = "uploaded to" if args.push else "would go to"
-    print(f"{total:>12,}  {len(files)} files {verb} {args.repo}")  # noqa: T201
-    if not args.push:
-        print("Dry run: nothing left this machine. Add --push to upload.")  # noqa: T201
-    return 0
+    seen = parser.add_mutually_exclusive_group()
+    seen.add_argument("--private", action="store_true", help="create the repo as private (the default)")
+    seen.add_argument("--public", action="store_true", help="create the repo as public, or push to a public one")
+    parser.add_argument("--revision", default=MAIN, help="branch to commit to; created if need be (default: main)")
+    parser.add_argument("--onnx", action="store_true", help="with ONNX files, float32 and int8")
+    parser.add_argument("--max-shard-size", metavar="SIZE", help="cut the weights into files of this size, e.g. 2GB")
+    parser.add_argument("--no-check", action="store_true", help="do not load the export in a clean process first")
+    parser.add_argument("--overwrite", action="store_true", help="replace files that were changed on the Hub meanwhile")
+    parser.add_argument("--card", metavar="FILE", help="the card, instead of one written from the records")
+    add_card_options(parser)
+    return parser
 
 
 def _quiet_bars() -> None:

@@ -9,13 +9,12 @@ from typing import Any
 
 from data_collators.files import new_file
 
-from .data import STATS
+from .data import AMOUNTS, REASONS, STATS
+from .data_words import NO_CANDIDATE
 from .eval_plots import new_figure, save_figure
-from .render import read_record
+from .lineage import read_record
 
-REPORT, AMOUNTS, REASONS = "report.md", "amounts.png", "drop_reasons.png"
-# Not worth a bar: what was never meant to become a pair.
-_NO_CANDIDATE = ("no_docstring", "other_kind")
+REPORT = "report.md"
 _KEPT = "kept"
 # Colours that stay apart for colour-blind readers (Okabe and Ito), the strongest first.
 _COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#999999")
@@ -129,7 +128,7 @@ def _with_total(stats: dict[str, Any]) -> list[tuple[str, dict[str, dict[str, in
 
 
 def _reasons(stats: dict[str, Any]) -> list[str]:
-    return sorted(set(stats["dropped"]) - set(_NO_CANDIDATE), key=lambda reason: -stats["dropped"][reason])
+    return sorted(set(stats["dropped"]) - set(NO_CANDIDATE), key=lambda reason: -stats["dropped"][reason])
 
 
 def _table(head: list[str], rows: list[list[str]]) -> str:
@@ -183,7 +182,7 @@ def plot_reasons(stats: dict[str, Any], path: Path) -> None:
         for name in names:
             counters = stats["per_language"][name]
             fates = {_KEPT: counters["counts"].get("rows", 0), **counters["dropped"]}
-            fates = {key: count for key, count in fates.items() if key not in _NO_CANDIDATE}
+            fates = {key: count for key, count in fates.items() if key not in NO_CANDIDATE}
             whole = sum(fates.values()) or 1
             part = (
                 fates.get(reason, 0)

@@ -35,7 +35,12 @@ _TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.jso
 
 
 def export_checkpoint(
-    model_dir: str | Path, output: str | Path, *, card: str | None = None, overwrite: bool = True
+    model_dir: str | Path,
+    output: str | Path,
+    *,
+    card: str | None = None,
+    overwrite: bool = True,
+    max_shard_size: str | int | None = None,
 ) -> Path:
     """Lay out a saved coderep model as a Hub repo.
 
@@ -44,10 +49,11 @@ def export_checkpoint(
         output: Folder to write.
         card: Text of README.md; None writes none.
         overwrite: Replace an earlier export in `output`.
+        max_shard_size: Cut the weights into files of at most this size, e.g. "2GB"; None leaves them as they are.
 
     Raises:
         FileNotFoundError: `model_dir` lacks config, weights or tokenizer.
-        ValueError: The model is not a coderep model.
+        ValueError: The model is not a coderep model, or the size is none.
         FileExistsError: `output` holds something else.
     """
     source = Path(model_dir)
@@ -58,8 +64,11 @@ def export_checkpoint(
     if not (source / "tokenizer.json").is_file():
         raise FileNotFoundError(f"{str(source)!r} has no tokenizer.json. Save the tokenizer beside the model.")
     with new_folder(output, "config.json", overwrite) as folder:
-        for path in [*weights, *(source / name for name in _TOKENIZER if (source / name).is_file())]:
+        tokenizer = [source / name for name in _TOKENIZER if (source / name).is_file()]
+        for path in tokenizer if max_shard_size else [*weights, *tokenizer]:
             shutil.copyfile(path, folder / path.name)
+        if max_shard_size:
+            _cut_weights(weights, folder, max_shard_size)
         _copy_code(folder)
         write_json(folder / "config.json", {**config, "auto_map": AUTO_MAP})
         _portable_tokenizer(folder)
@@ -89,6 +98,19 @@ def _config(source: Path) -> dict[str, Any]:
         raise ValueError(f"{str(source)!r} holds a {config['model_type']!r} model; only 'coderep' can be exported.")
     config.pop("_name_or_path", None)
     return config
+
+
+def _cut_weights(weights: list[Path], folder: Path, max_shard_size: str | int) -> None:
+    """Write the tensors of some files into files of at most `max_shard_size`, as they are, with an index."""
+    from huggingface_hub import save_torch_state_dict
+    from safetensors.torch import load_file
+
+    state = {}
+    for path in weights:
+        if path.suffix == ".safetensors":
+            state |= load_file(path)
+    # "pt" is what transformers asks for when it loads the files.
+    save_torch_state_dict(state, folder, max_shard_size=max_shard_size, metadata={"format": "pt"})
 
 
 def _copy_code(folder: Path) -> None:

@@ -1,106 +1,201 @@
-"""Model cards from the records of a run: run.json and results.json, nothing is computed anew."""
+"""Model cards from the records of a run: run.json and results of evaluations. Nothing is computed anew."""
 
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import EvalResult, ModelCardData
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from .data_words import contamination_words, filter_words, language_names, source_words, split_table
+from .footprint import Power, cost_words, emissions
+from .licenses import license_words
+from .lineage import RUN, Lineage, read_record, trace
+from .markdown import code, count, folded, listed, md
+from .metadata import LICENSE, check_card, check_repo, is_repo, model_metadata
+from .recipe_words import recipe_words
+from .score_words import score_words
+from .scores import Scores, read_scores
+from .usage import model_usage, onnx_files
+from .weaknesses import weaknesses
 
-LICENSE = "apache-2.0"
-STAGE_KEYS = ("recipe", "data", "tokens", "wall_seconds", "machine", "versions", "parameters")
+__all__ = ["CardOptions", "fill_template", "model_card", "read_record", "render_card"]
+
+RESULTS = "results.json"
+_TOKEN = re.compile(r"\bhf_[A-Za-z0-9]{16,}")
 
 
-def read_record(path: Path) -> dict[str, Any]:
-    """A JSON record.
+@dataclass(frozen=True)
+class CardOptions:
+    """What a model card says that no record holds.
+
+    Args:
+        repo: Name on the Hub, for the code that uses the model; default: the model's name.
+        license: What the Hub calls the licence of the weights.
+        base_model: Repo on the Hub that training started from, where the record does not tell.
+        datasets: Repos on the Hub with the training data.
+        power: For the energy that training took.
+        called: What results call this model, where they name no folder of the run.
+        export: Folder to be published; default: the run's `checkpoint`. With ONNX files the card shows how to use one.
 
     Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: It is not JSON.
+        ValueError: A name of a repo is none.
     """
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"{str(path.parent)!r} is not a run folder: it has no {path.name}. Name a run's folder."
-        )
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(record, dict) or not record:
-            raise ValueError(f"it holds {record!r}")
-        return record
-    except ValueError as error:
-        raise ValueError(
-            f"record {str(path)!r} is not a JSON record ({error}). Run the step that wrote it again."
-        ) from error
+
+    repo: str | None = None
+    license: str = LICENSE
+    base_model: str | None = None
+    datasets: tuple[str, ...] = ()
+    power: Power | None = None
+    called: tuple[str, ...] = ()
+    export: Path | None = None
+
+    def __post_init__(self) -> None:
+        for repo in (self.repo, self.base_model, *self.datasets):
+            if repo is not None:
+                check_repo(repo)
 
 
-def render_card(run_dir: str | Path, name: str | None = None) -> str:
+def render_card(
+    run_dir: str | Path,
+    name: str | None = None,
+    *,
+    results: Sequence[str | Path] = (),
+    options: CardOptions | None = None,
+) -> str:
     """The text of a model card.
 
     Args:
-        run_dir: Folder with run.json and, if the model was evaluated, results.json.
-        name: Model name; default: the folder's name or the record's.
+        run_dir: Folder with run.json and, if the model was evaluated, results.json. Where training started from the
+            model of another run, that run's record is read too.
+        name: Model name; default: the repo's, the record's or the folder's.
+        results: Further files of results, or folders of them. Of numbers of the same thing the last stays.
+        options: What no record holds.
 
     Raises:
-        FileNotFoundError: The folder holds no run.json.
-        ValueError: A record is not JSON.
+        FileNotFoundError: The folder holds no run.json, or a file of results does not exist.
+        ValueError: A record is not JSON, lacks what it must hold, or is not of this model.
     """
-    run_dir = Path(run_dir)
-    run = read_record(run_dir / "run.json")
-    results = read_record(run_dir / "results.json")["results"] if (run_dir / "results.json").is_file() else []
-    results = [row for row in results if not row.get("corpus_language")]  # not each pair of languages
-    name = name or run.get("name") or run_dir.resolve().name
-    stages = run.get("stages") or [run]
-    missing = [key for stage in stages for key in STAGE_KEYS if key not in stage]
-    if missing:
-        raise ValueError(f"record {str(run_dir / 'run.json')!r} lacks {', '.join(missing)}. Is it a run's record?")
-    return fill_template(
-        "model_card.md.jinja",
-        metadata=_metadata(name, results, _languages(stages)).to_yaml(),
-        name=name,
-        stages=stages,
-        last=stages[-1],
-        results=results,
-        mrr=[result for result in results if result["metric"] == "mrr"],
+    from .eval_results import find_results
+
+    run_dir, options = Path(run_dir), options or CardOptions()
+    if name and options.repo is None and is_repo(name):
+        options = replace(options, repo=name)
+    lineage = trace(run_dir)
+    named = read_record(run_dir / RUN).get("name")
+    name = name or (options.repo or "").rpartition("/")[2] or named or run_dir.resolve().name
+    paths = [run_dir / RESULTS] if (run_dir / RESULTS).is_file() else []
+    paths += find_results([str(path) for path in results])
+    also = [*options.called, *([options.repo] if options.repo else [])]
+    scores = read_scores(paths, name, run_dir, also, _shipped(paths))
+    export = options.export or run_dir / "checkpoint"
+    return model_card(lineage, name, scores, options, onnx_files(export))
+
+
+def model_card(
+    lineage: Lineage,
+    name: str,
+    scores: Scores | None = None,
+    options: CardOptions | None = None,
+    onnx: Sequence[str] = (),
+) -> str:
+    """The text of a model card from records at hand, as while a run goes on.
+
+    Args:
+        lineage: Records of the run and of those before it; each has `recipe` and `data`.
+        name: Of the model.
+        scores: Its numbers and those of others.
+        options: What no record holds.
+        onnx: ONNX files that are published with it.
+
+    Raises:
+        ValueError: The metadata would not be valid.
+    """
+    options = options or CardOptions()
+    scores = scores or read_scores([], name)
+    stages, last = lineage.stages, lineage.stages[-1]
+    base = options.base_model or lineage.base_model
+    metadata = model_metadata(
+        name,
+        stages,
+        scores.own_rows,
+        base_model=base,
+        datasets=options.datasets,
+        license=options.license,
+        emissions=emissions(stages, options.power),
     )
+    card = fill_template(
+        "model_card.md.jinja",
+        metadata=metadata.to_yaml(),
+        name=name,
+        parameters=last.get("parameters"),
+        kinds=[str(stage["data"].get("kind")) for stage in stages],
+        start=_start_words(base, lineage.unrecorded and not options.base_model),
+        usage=model_usage(options.repo or name, onnx),
+        evaluation=score_words(scores),
+        recipe=recipe_words(stages),
+        data=_data_words(stages),
+        cost=cost_words(stages, options.power),
+        weaknesses=weaknesses(scores),
+        languages=listed([md(language) for language in language_names([stage["data"] for stage in stages])]),
+        license=options.license,
+        version=(last.get("versions") or {}).get("coderep"),
+    )
+    check_card(card)
+    return card
+
+
+def _shipped(paths: Sequence[Path]) -> list[str]:
+    """Models that results themselves mark as the one of their run."""
+    rows = [row for path in paths for row in json.loads(path.read_text(encoding="utf-8")).get("results") or []]
+    return list(dict.fromkeys(str(row["model"]) for row in rows if row.get("shipped") and "model" in row))
+
+
+def _start_words(base: str | None, unrecorded: bool) -> str:
+    if base:
+        return f"Training started from [`{base}`](https://huggingface.co/{base}), whose licence and limits still apply."
+    return "Training started from a checkpoint of which no record is left." if unrecorded else ""
+
+
+def _data_words(stages: Sequence[dict[str, Any]]) -> str:
+    """The data of each stage; licences once for stages that read the same sources."""
+    parts, seen = [], None
+    for stage in stages:
+        data = stage["data"]
+        kind = {"pairs": "Text-code pairs", "stage1": "Documents of code"}.get(str(data.get("kind")), "Rows")
+        mark = f" (fingerprint {code(data['fingerprint'])})" if data.get("fingerprint") else ""
+        parts.append(f"### Data of {md(stage['name'])}")
+        parts.append(f"{kind} from {source_words(data)}{mark}.")
+        parts.append(split_table(data))
+        filters = filter_words(data)
+        parts.append(folded("What each filter left out", filters) if filters else "")
+        if data.get("repositories") != seen or seen is None:
+            parts.append(license_words(data))
+        else:
+            parts.append("Sources and licences are those of the stage before.")
+        parts.append(contamination_words(data))
+        seen = data.get("repositories")
+    return "\n\n".join(part for part in parts if part)
 
 
 def fill_template(template: str, **values: Any) -> str:
-    """A file of `templates/` with its values filled in; a value that it needs and does not get is an error."""
+    """A file of `templates/` with its values filled in; a value that it needs and does not get is an error.
+
+    What looks like a token of the Hub is struck out, wherever it came from.
+    """
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
     environment = Environment(
         loader=PackageLoader("hub_cards"), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters["percent"] = lambda value: f"{100 * value:.1f}"
-    environment.filters["thousands"] = lambda value: f"{value:,}"
-    return environment.get_template(template).render(**values)
-
-
-def _languages(stages: list[dict[str, Any]]) -> list[str]:
-    found = {language for stage in stages for language in stage["data"].get("languages", [])}
-    return sorted(found)
-
-
-def _metadata(name: str, results: list[dict[str, Any]], languages: list[str]) -> ModelCardData:
-    own = [result for result in results if result.get("shipped")]
-    return ModelCardData(
-        model_name=name,
-        license=LICENSE,
-        library_name="transformers",
-        pipeline_tag="feature-extraction",
-        tags=["code", "code-search", "sentence-similarity", "sentence-transformers", "coderep", *languages],
-        eval_results=[
-            EvalResult(
-                task_type="text-retrieval",
-                task_name=result["task"],
-                dataset_type="generated",
-                dataset_name=result["dataset"],
-                dataset_revision=result["revision"],
-                metric_type=result["metric"],
-                metric_value=round(result["value"], 4),
-                metric_name=f"{result['metric']} (protocol {result['protocol']}, n={result['n']})",
-            )
-            for result in own
-        ]
-        or None,
-    )
+    environment.filters |= {
+        "percent": lambda value: f"{100 * value:.1f}",
+        "thousands": count,
+        "md": md,
+        "code": code,
+    }
+    text = environment.get_template(template).render(**values)
+    text = re.sub(r"\n{3,}", "\n\n", text).rstrip("\n") + "\n"
+    return _TOKEN.sub("hf_***", text)

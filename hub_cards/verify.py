@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+SAMPLE = ("read a file line by line", "def area(r):\n    return 3.14159 * r**2\n", "", "x = [1, 2, 3]\n" * 200)
 OUR_PACKAGES = ("coderep", "modeling_coderep", "data_collators", "trainers", "hub_cards")
 
 _CHILD = """
@@ -76,7 +77,7 @@ def run_elsewhere(loads: Sequence[tuple[str | Path, str]], texts: Sequence[str])
             "threads": torch.get_num_threads(),
             "absent": OUR_PACKAGES,
         }
-        environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+        environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "HF_TOKEN")}
         environment |= {"HF_MODULES_CACHE": str(Path(folder) / "modules"), "HF_HUB_OFFLINE": "1"}
         done = subprocess.run(
             [sys.executable, "-c", _CHILD],
@@ -92,3 +93,45 @@ def run_elsewhere(loads: Sequence[tuple[str | Path, str]], texts: Sequence[str])
             named = " or ".join(dict.fromkeys(repr(str(checkpoint)) for checkpoint, _ in loads))
             raise RuntimeError(f"the checkpoint {named} does not load without coderep: {reason}")
         return [np.load(output, allow_pickle=False) for output in outputs]
+
+
+def check_export(export: str | Path, source: str | Path | None = None) -> float:
+    """Compare the embeddings of an export, loaded in a clean process, with those of the model that it was made from.
+
+    ONNX files in it are compared too: float32 by value, int8 by whether it gives numbers at all.
+
+    Args:
+        export: Folder of the export.
+        source: Folder of the model; default: the export itself, loaded by the classes installed here.
+
+    Returns:
+        The largest difference.
+
+    Raises:
+        RuntimeError: It does not load there, or the embeddings are others.
+    """
+    import numpy as np
+
+    from modeling_coderep import CodeRepModel
+
+    export = Path(export)
+    here = CodeRepModel.from_pretrained(source or export).eval().encode(list(SAMPLE))
+    difference = float(np.abs(here - encode_elsewhere(export, SAMPLE)).max())
+    if not difference <= 1e-5 * max(1.0, float(np.abs(here).max())):
+        raise RuntimeError(f"the export {str(export)!r} gives other embeddings elsewhere, by up to {difference:.1e}.")
+    for path in sorted(export.glob("onnx/*.onnx")):
+        _check_onnx(export, path, here)
+    return difference
+
+
+def _check_onnx(export: Path, path: Path, here: Any) -> None:
+    import numpy as np
+
+    from trainers.onnx_encoder import OnnxEncoder
+
+    found = OnnxEncoder(export, f"onnx/{path.name}").encode(SAMPLE)
+    expected = here / np.linalg.norm(here, axis=1, keepdims=True).clip(1e-12)
+    difference = float(np.abs(found - expected).max())
+    # Vectors of length 1 differ by at most 2: of int8, this asks for numbers.
+    if not difference <= (1e-3 if path.name == "model.onnx" else 2.0):
+        raise RuntimeError(f"{str(path)!r} gives other embeddings than the model: they differ by {difference:.1e}.")

@@ -209,7 +209,8 @@ class EncodeMixin:
                     "This model was not loaded from a folder or repo, so it has no tokenizer of its own. "
                     "Pass one: model.encode(texts, tokenizer)."
                 )
+            # The tokenizer needs no code of its own; unsaid, transformers would ask at the terminal whether to run any.
             self._tokenizer = AutoTokenizer.from_pretrained(
-                self.config._name_or_path, **getattr(self, "_hub_options", {})
+                self.config._name_or_path, trust_remote_code=False, **getattr(self, "_hub_options", {})
             )
         return self._tokenizer

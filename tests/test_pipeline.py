@@ -496,7 +496,7 @@ def test_card_configurations_and_inspection(many, tmp_path, capsys):
     assert coderep.main(argv) == 0
     card = (tmp_path / "out" / "README.md").read_text()
     assert card == render_dataset_card(tmp_path / "out") and str(tmp_path) not in card
-    assert "| python | 2" in card and "repo3 | not recorded" in card
+    assert re.search(r"\| python \| [^|]+ \| 2", card) and "repo3 | not recorded" in card
     assert re.search(r"\| train \| \d+ \| \d+ \|\n\| test \| \d+ \| \d+ \|\n", card)
     kept = datasets.load_dataset(str(tmp_path / "out"), cache_dir=str(tmp_path / "cache"))
     dropped = datasets.load_dataset(str(tmp_path / "out"), "dropped", cache_dir=str(tmp_path / "cache"))

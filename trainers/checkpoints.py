@@ -46,12 +46,12 @@ class MarkComplete(TrainerCallback):
         self, accelerator: Any, tokens: Callable[[], int], before: dict[str, Any], keep: int | None = None
     ) -> None:
         self._accelerator, self._tokens, self.before, self._keep = accelerator, tokens, before, keep
-        self._started = time.monotonic()
+        self.started = time.monotonic()
 
     def spent(self) -> dict[str, Any]:
         """Seconds and tokens, over all sessions and processes of the run; all processes must ask."""
         return {
-            "seconds": round(time.monotonic() - self._started + self.before.get("seconds", 0), 1),
+            "seconds": round(time.monotonic() - self.started + self.before.get("seconds", 0), 1),
             "tokens": total(self._accelerator, self._tokens()) + self.before.get("tokens", 0),
             "processes": self._accelerator.num_processes,
         }

@@ -22,12 +22,13 @@ from .embedding import FlatTexts, embed_texts, mini_batches, packs
 from .finite import StopAtBadGradient, check_loss
 from .gathering import gather_rows
 from .gradcache import cached_backward, embed_all
+from .hub_push import PushesExport
 from .pair_metrics import code_ranks, mean_reciprocal_ranks
 
 EVAL_TOKENS = 8192  # of a mini-batch, without mini_batch_tokens
 
 
-class ContrastiveTrainer(Trainer):
+class ContrastiveTrainer(PushesExport, Trainer):
     """HF's Trainer for stage 2.
 
     All processes see the loss over the pairs of all of them. With `mini_batch_tokens` its gradient is cached (see

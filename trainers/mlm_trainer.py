@@ -14,10 +14,11 @@ from data_collators import FoldMaskingCollator
 from data_collators.mixed_masking import OBJECTIVES
 
 from .finite import StopAtBadGradient, check_loss
+from .hub_push import PushesExport
 from .perplexity import GROUPS, is_ours, perplexities, summed_losses, token_losses
 
 
-class MlmTrainer(Trainer):
+class MlmTrainer(PushesExport, Trainer):
     """HF's Trainer for stage 1, with the loss of each objective and language in the logs.
 
     The loss is summed over predicted tokens and divided by their number in the whole (accumulated, gathered) batch, for

@@ -11,7 +11,7 @@ from .arguments import StageArguments
 
 # Arguments, by the beginning of their names, that a run may go on with changed. Workers deal out streamed rows.
 HARMLESS = ("logging_", "log_", "save_", "eval_", "report_to", "run_name", "project", "ddp_", "fsdp", "use_cpu", "hub_")
-HARMLESS += ("dataloader_num_workers", "dataloader_p", "do_eval")
+HARMLESS += ("dataloader_num_workers", "dataloader_p", "do_eval", "push_to_hub")
 LAYOUT = ("per_device_train_batch_size", "gradient_accumulation_steps")
 
 

@@ -140,9 +140,16 @@ def train_and_save(
     origin["recipe"] = binding_recipe(recipe, trainer, any_layout)
     check_sharding(trainer)
     check_adapters(trainer)
+    if args.push_to_hub:
+        if not hasattr(trainer, "data_stats"):
+            raise ValueError(f"push_to_hub is not for {label}. Train without it, then upload {str(output / MODEL)!r}.")
+        trainer.processing_class = tokenizer  # what a push puts beside the model
+        trainer.data_stats = stats
     done, checkpoint = on_first(trainer.accelerator, lambda: _claim(origin, trainer))
     if done:
         say(f"{label}: done before")
+        if args.push_to_hub:
+            trainer.push_to_hub()
         return output / MODEL
     before = json.loads((checkpoint / COMPLETE).read_text(encoding="utf-8")) if checkpoint else {}
     meter = MarkComplete(trainer.accelerator, tokens, before, keep=args.save_total_limit)
@@ -168,6 +175,8 @@ def train_and_save(
         log=[entry for entry in history if "loss" in entry],
     )
     on_first(trainer.accelerator, lambda: save_finished(trainer.model, tokenizer, output, record, folder, weights))
+    if args.push_to_hub:
+        trainer.push_to_hub()
     return output / MODEL
 
 

@@ -26,10 +26,12 @@ from trainers.contrastive import train_contrastive
 from trainers.evaluation import Bm25Scorer, CosineScorer, evaluate_retrieval, load_embedder
 from trainers.evaluation.embedders import EncoderEmbedder
 from trainers.evaluation.scorers import BM25, Scorer
+from trainers.finished import MODEL, RUN
 from trainers.mlm import train_mlm
 from trainers.progress import say
 from trainers.records import EvalResult
-from trainers.stage import MODEL, RUN, load_model, load_tokenizer, recipe_of
+from trainers.run_recipe import recipe_of
+from trainers.stage import load_model, load_tokenizer
 
 from .plan import REFERENCES, START, TRUNCATED, UNTRAINED, Grid, run_name
 from .start import weights_digest

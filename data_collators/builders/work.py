@@ -9,23 +9,27 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import shutil
 import sys
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from importlib import metadata
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..files import check_output_folder, new_file, new_folder, write_json
+from ..languages import LANGUAGES
 from .merge import Merger
 from .parts import PartMaker, stems
 from .progress import Progress
 from .sources import SPLITS, Chunk, FileReport, check_any, iter_chunks, known_repositories
 from .store import STATS
+from .tables import HUB
 from .workers import share_out
 
 if TYPE_CHECKING:
@@ -221,7 +225,7 @@ def finish(plan: Plan, parts: list[Path], folder: Path, report: FileReport) -> d
         raise ValueError(f"no {plan.kind} row came out of {report.kept} files: {_reasons(dropped)}.")
     return {
         "kind": plan.kind,
-        "sources": [Path(source).name for source in plan.sources.source],
+        "sources": [source if source.startswith(HUB) else Path(source).name for source in plan.sources.source],
         "languages": {name: counters["counts"]["files"] for name, counters in sorted(totals.languages.items())},
         "test_share": plan.sources.test_share,
         "settings": {**plan.settings, "near_dedup": plan.build.near_dedup},
@@ -246,7 +250,18 @@ def finish(plan: Plan, parts: list[Path], folder: Path, report: FileReport) -> d
             for repo, entry in sorted(totals.repositories.items())
         },
         "fingerprint": f"{merger.fingerprint:016x}",
+        "versions": _versions(),
     }
+
+
+def _versions() -> dict[str, str]:
+    """Versions of Python and of what decides which rows come out."""
+    grammars = {name.partition(":")[0].replace("_", "-") for one in LANGUAGES.values() for name in one.grammars}
+    found = {"python": platform.python_version()}
+    for name in ("coderep", "pyarrow", "tree-sitter", *sorted(grammars)):
+        with suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(name)
+    return found
 
 
 def _reasons(dropped: Counter[str]) -> str:
