@@ -1,4 +1,4 @@
-"""Data sets: `coderep data pairs|stage1` with the card of what they wrote, and cards of several in one repo."""
+"""Data sets: the builders' commands with the card of what they wrote, and cards of several in one repo."""
 
 from __future__ import annotations
 
@@ -176,6 +176,20 @@ def stage1(argv: list[str]) -> int:
     from data_collators.builders import cli
 
     return _with_card(cli.stage1, argv)
+
+
+def consistency(argv: list[str]) -> int:
+    """`coderep data consistency`."""
+    from trainers.consistency import run
+
+    return _with_card(run, argv)
+
+
+def negatives(argv: list[str]) -> int:
+    """`coderep data negatives`."""
+    from trainers.mining import run
+
+    return _with_card(run, argv)
 
 
 def _with_card(build: Callable[[list[str]], Path | None], argv: list[str]) -> int:

@@ -134,8 +134,8 @@ def filter_consistency(
     return carry_out(rule, embedder, data, output, options)
 
 
-def main(argv: list[str]) -> int:
-    """`coderep data consistency`."""
+def run(argv: list[str]) -> Path | None:
+    """`coderep data consistency`; the folder that it wrote, None while parts of it are missing."""
     parser = cli.parser_of(
         "consistency", "Keep the pairs whose code a model ranks high for their text, among others.", "FILTERED"
     )
@@ -150,7 +150,7 @@ def main(argv: list[str]) -> int:
     check(args.data, args.output, options)  # before the model is read, which can take a while
     stats = filter_consistency(cli.load(args), args.data, args.output, rule, options)
     if stats is None:
-        return 0
+        return None
     figures = stats[rule.name]
     total = {"kept": figures["kept"], "dropped": figures["dropped"]}
     lines = {
@@ -159,7 +159,7 @@ def main(argv: list[str]) -> int:
     }
     cli.report(figures, lines)
     print(args.output)  # noqa: T201
-    return 0
+    return Path(args.output)
 
 
 def _percent(counts: dict[str, int]) -> str:

@@ -175,8 +175,8 @@ def mine_negatives(
     return carry_out(rule, embedder, data, output, options)
 
 
-def main(argv: list[str]) -> int:
-    """`coderep data negatives`."""
+def run(argv: list[str]) -> Path | None:
+    """`coderep data negatives`; the folder that it wrote, None while parts of it are missing."""
     parser = cli.parser_of("negatives", "Mine hard negatives for the texts of pairs.", "WITH_NEGATIVES")
     group = parser.add_argument_group("which codes become negatives")
     add = group.add_argument
@@ -199,10 +199,10 @@ def main(argv: list[str]) -> int:
     check(args.data, args.output, options)  # before the model is read, which can take a while
     stats = mine_negatives(cli.load(args), args.data, args.output, rule, options)
     if stats is None:
-        return 0
+        return None
     figures = stats[rule.name]
     lines = {f"{number} negatives": f"{count:>9,} pairs" for number, count in figures["pairs_by_negatives"].items()}
     positive, negative = figures["mean_positive_score"], figures["mean_negative_score"]
     cli.report(figures, {**lines, "mean score": f"{positive:.3f} of positives, {negative:.3f} of negatives"})
     print(args.output)  # noqa: T201
-    return 0
+    return Path(args.output)
