@@ -40,6 +40,8 @@ class ContrastiveTrainer(PushesExport, Trainer):
     `tokens_seen` counts the tokens that this process has trained on.
 
     Args:
+        model: The encoder.
+        args: What the recipe says.
         pooling: A key of `POOLERS`; None: what the model's config names, else the mean over real tokens.
         eval_collator: Makes a batch of `eval_dataset`.
         **kwargs: `Trainer`'s. The collators' batches are `PairCollator`'s.
@@ -54,12 +56,14 @@ class ContrastiveTrainer(PushesExport, Trainer):
 
     def __init__(
         self,
+        model: nn.Module | None = None,
+        args: ContrastiveArguments | None = None,
         *,
         pooling: str | None = None,
         eval_collator: Callable[[Any], dict[str, Tensor]] | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(model, args, **kwargs)
         check_options(self.args, self.model)
         self.args.remove_unused_columns = False  # the collator takes columns that no model knows
         self.pooling = pooling or getattr(self.model.config, "pooling", "mean")

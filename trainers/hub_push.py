@@ -23,8 +23,11 @@ from types import MappingProxyType
 from typing import Any, Protocol
 
 from huggingface_hub import HfApi
+from transformers import TrainingArguments
 from transformers.trainer_utils import HubStrategy
 from transformers.utils import PushInProgress
+
+from data_collators.builders.store import STATS, load_stats
 
 from .checkpoints import MarkComplete
 from .finished import CLAIM, MODEL, RUN
@@ -233,7 +236,7 @@ class PushesExport:
         return RunRecord(
             recipe=recipe_of(self.args),
             seed=self.args.seed,
-            data=dict(self.data_stats),
+            data=dict(self.data_stats) or _stats_of(self.args),
             wall_seconds=round(time.monotonic() - started + before.get("seconds", 0), 1),
             # The other processes are in the middle of something: they have seen about as much.
             tokens=getattr(self, "tokens_seen", 0) * processes + before.get("tokens", 0),
@@ -241,6 +244,12 @@ class PushesExport:
             processes=processes,
             log=[entry for entry in self.state.log_history if "loss" in entry],
         )
+
+
+def _stats_of(args: TrainingArguments) -> dict[str, Any]:
+    """What is known of the training data of a Trainer that was made by hand."""
+    folder = getattr(args, "data", None)
+    return load_stats(folder) if folder and Path(folder, STATS).is_file() else {}
 
 
 def _checkpoint_files(checkpoint: Path) -> list[Path]:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
-from transformers import Trainer
+from transformers import Trainer, TrainingArguments
 
 from data_collators import FoldMaskingCollator
 from data_collators.mixed_masking import OBJECTIVES
@@ -29,6 +29,8 @@ class MlmTrainer(PushesExport, Trainer):
     `tokens_seen` counts the tokens that this process has trained on, without padding.
 
     Args:
+        model: A masked LM.
+        args: Hugging Face's arguments, or `MlmArguments`.
         languages: Names that the collator's `language_ids` count.
         eval_collator: Masks `eval_dataset` part by part.
         **kwargs: `Trainer`'s.
@@ -40,9 +42,15 @@ class MlmTrainer(PushesExport, Trainer):
     tokens_seen = 0
 
     def __init__(
-        self, *, languages: Sequence[str] = (), eval_collator: FoldMaskingCollator | None = None, **kwargs: Any
+        self,
+        model: nn.Module | None = None,
+        args: TrainingArguments | None = None,
+        *,
+        languages: Sequence[str] = (),
+        eval_collator: FoldMaskingCollator | None = None,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(model, args, **kwargs)
         if self.args.label_smoothing_factor:
             raise ValueError("label_smoothing_factor has no place in stage 1. Leave it out.")
         self.args.remove_unused_columns = False  # the collator takes columns that no model knows
