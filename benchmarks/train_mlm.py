@@ -262,6 +262,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=3, help="timed steps of a round, after one that is not")
     parser.add_argument("--objective", default="parallel", help="coderep's; the peer masks 15 % at random")
     parser.add_argument("--attention", default="sdpa", help="attention implementation of coderep; RoBERTa has sdpa")
+    parser.add_argument("--only", choices=list(TITLES), help="one of the two layouts (default: both)")
     for name, kind in (("peer", str), ("layout", str), ("folder", str), ("tokens", float), ("round", int)):
         parser.add_argument(f"--{name}", type=kind, help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -276,6 +277,8 @@ def main() -> None:
         tokenizer.save_pretrained(Path(folder, "tokenizer"))
         texts = {"files": modules, "functions": sample_functions(modules, 5000)}
         for layout, title in TITLES.items():
+            if args.only not in (None, layout):
+                continue
             rows = documents(texts[layout], tokenizer, args.length)
             rows.to_parquet(Path(folder, f"{layout}.parquet"))
             if layout == "files":
@@ -305,7 +308,8 @@ def run_child(args: argparse.Namespace, given: Mapping[str, Any]) -> dict[str, A
         command += [f"--{name}", str(value)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise SystemExit(f"{given['peer']}: {(done.stderr.strip().splitlines() or ['no message'])[-1]}")
+        reason = (done.stderr.strip().splitlines() or [f"ended by signal {-done.returncode}; out of memory?"])[-1]
+        raise SystemExit(f"{given['peer']}: {reason}")
     return json.loads(done.stdout.splitlines()[-1])
 
 
