@@ -55,6 +55,7 @@ def build():
         config = CodeRepConfig(
             vocab_size=90,
             hidden_size=32,
+            num_hidden_layers=4,
             num_attention_heads=4,
             intermediate_size=48,
             max_position_embeddings=64,
@@ -62,7 +63,7 @@ def build():
             embedding_dropout=0,
             attention_dropout=0,
             initializer_range=0.3,
-            **{"num_hidden_layers": 4, **ARCHITECTURES[architecture], **fields},
+            **{**ARCHITECTURES[architecture], **fields},
         )
         return cls._from_config(config, attn_implementation=backend).eval()
 
@@ -344,7 +345,7 @@ def test_a_mask_of_truth_values_is_not_added_to_the_scores(build):
 @pytest.mark.parametrize("architecture", ["codesage", "local"])
 def test_compiled_graph_gives_the_same(build, architecture):
     """Packed rows too, whose boundaries are data that a graph cannot branch on."""
-    model = build(architecture, num_hidden_layers=2)  # tracing takes seconds a layer; the local one is the second
+    model = build(architecture)
     compiled = torch.compile(model, backend="aot_eager", fullgraph=True)
     tokens, packing = ids(2, 14), positions(5, 9).expand(2, -1)
     with torch.no_grad():
