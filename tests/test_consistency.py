@@ -6,10 +6,8 @@ import json
 import signal
 import sys
 import time
-from dataclasses import dataclass, field
 from functools import cache, partialmethod
 from pathlib import Path
-from typing import Any
 
 import datasets
 import numpy as np
@@ -17,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from fake_embedder import Fake
 
 import coderep
 from data_collators.builders.inspect import sample_rows
@@ -27,7 +26,6 @@ from data_collators.rows import PairRow, columns
 from hub_cards.data import render_dataset_card
 from hub_cards.data_report import read_stats, report_tables
 from trainers.consistency import PLOT, RANK, SCORE, ConsistencyFilter, filter_consistency
-from trainers.evaluation.embedders import Embedder
 from trainers.filtering.histogram import rank_label
 from trainers.filtering.options import PoolOptions
 from trainers.filtering.pool import draw_rows
@@ -36,21 +34,6 @@ from trainers.filtering.source import PairSource
 
 ALL = ConsistencyFilter(keep_rank=10**6)
 LANGUAGES = ("python", "go", "ruby")
-
-
-@dataclass(frozen=True)
-class Fake(Embedder):
-    """Embeds by a function of the text."""
-
-    name: str = "fake"
-    limit: int | None = None
-    vector: Any = field(kw_only=True)
-    fingerprint: str = "fake"
-    seen: list = field(default_factory=list, kw_only=True)
-
-    def _embed(self, texts, max_length, kind, *, bar):
-        self.seen.append(len(texts))
-        return np.stack([np.asarray(self.vector(text), np.float32) for text in texts])
 
 
 def number_of(text):

@@ -3,39 +3,22 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from fake_embedder import Fake
 
 import coderep
 from data_collators import PairCollator
 from data_collators.builders.store import load_split, load_stats
 from hub_cards.data import render_dataset_card
-from trainers.evaluation.embedders import Embedder
 from trainers.filtering.options import PoolOptions
 from trainers.filtering.pool import draw_rows
 from trainers.filtering.search import nearest
 from trainers.mining import NEGATIVES, POSITIVE, SCORES, NegativeMining, mine_negatives
-
-
-@dataclass(frozen=True)
-class Fake(Embedder):
-    """Embeds by a function of the text."""
-
-    name: str = "fake"
-    limit: int | None = None
-    vector: Any = field(kw_only=True)
-    fingerprint: str = "fake"
-    seen: list = field(default_factory=list, kw_only=True)
-
-    def _embed(self, texts, max_length, kind, *, bar):
-        self.seen.append(len(texts))
-        return np.stack([np.asarray(self.vector(text), np.float32) for text in texts])
 
 
 @cache

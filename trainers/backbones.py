@@ -96,11 +96,18 @@ def check_encoder_of(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase)
     """
     if getattr(model.config, "is_encoder_decoder", False):
         raise ValueError(f"{type(model).__name__} has a decoder besides. Name a model that is an encoder alone.")
+    check_vocabulary(model, len(tokenizer))
+
+
+def check_vocabulary(model: PreTrainedModel, vocab_size: int) -> None:
+    """Refuse a tokenizer that has tokens which the model has no embeddings for.
+
+    Raises:
+        ValueError: It has some.
+    """
     tokens = model.get_input_embeddings().num_embeddings
-    if len(tokenizer) > tokens:
-        raise ValueError(
-            f"the tokenizer has {len(tokenizer)} tokens, the model {tokens}. Name the model's own tokenizer."
-        )
+    if vocab_size > tokens:
+        raise ValueError(f"the tokenizer has {vocab_size} tokens, the model {tokens}. Name the model's own tokenizer.")
 
 
 def freeze_unused(model: PreTrainedModel) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from transformers import PreTrainedTokenizerBase
 
 from data_collators import PairCollator, Pairs
@@ -13,6 +12,7 @@ from data_collators import PairCollator, Pairs
 from .arguments import ContrastiveArguments, run_command
 from .backbones import Backbone, load_backbone
 from .contrastive_trainer import ContrastiveTrainer
+from .held_out import held_out_rows
 from .pair_data import load_pairs
 from .stage import load_tokenizer, require_data, train_and_save
 
@@ -67,13 +67,7 @@ def held_out(args: ContrastiveArguments) -> Any:
     Raises:
         FileNotFoundError: There is no such split.
     """
-    try:
-        rows = load_pairs(args.data, "test", args.columns).rows
-    except FileNotFoundError as error:
-        raise FileNotFoundError(f"{error} Or train with --eval_strategy no.") from error
-    languages = np.array(rows["language"][:] if "language" in rows.column_names else [""] * len(rows))
-    first = [np.flatnonzero(languages == name)[: args.eval_pairs] for name in np.unique(languages)]
-    return rows.select(np.sort(np.concatenate(first)))
+    return held_out_rows(lambda: load_pairs(args.data, "test", args.columns).rows, args.eval_pairs)
 
 
 def main(argv: list[str]) -> int:

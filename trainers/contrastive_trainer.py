@@ -22,6 +22,7 @@ from .embedding import FlatTexts, embed_texts, mini_batches, packs
 from .finite import StopAtBadGradient, check_loss
 from .gathering import gather_rows
 from .gradcache import cached_backward, embed_all
+from .held_out import evaluation_rows
 from .hub_push import PushesExport
 from .pair_metrics import code_ranks, mean_reciprocal_ranks
 
@@ -191,9 +192,7 @@ class ContrastiveTrainer(PushesExport, Trainer):
         Raises:
             ValueError: There is no evaluation data.
         """
-        rows = eval_dataset if eval_dataset is not None else self.eval_dataset
-        if rows is None or self._eval_collator is None:
-            raise ValueError("there is no evaluation data. Build the data with a --test-share above 0.")
+        rows = evaluation_rows(eval_dataset, self.eval_dataset, self._eval_collator)
         rows = [rows[place] for place in range(len(rows))]
         names = sorted({row.get("language") or "" for row in rows})
         own = rows[self.accelerator.process_index :: self.accelerator.num_processes]

@@ -13,6 +13,8 @@ from data_collators import FoldMaskingCollator, MixedMaskingCollator, PackedDocu
 from data_collators.builders.store import load_split, load_stats, split_files
 
 from .arguments import MlmArguments, run_command
+from .backbones import check_vocabulary, position_limit
+from .held_out import held_out_rows
 from .mlm_trainer import MlmTrainer
 from .perplexity import is_ours
 from .stage import load_model, load_tokenizer, require_data, train_and_save
@@ -38,14 +40,8 @@ def check_fit(model: PreTrainedModel, vocab_size: int, max_length: int) -> None:
     Raises:
         ValueError: The tokenizer has more tokens than the model, or `max_length` exceeds the model's positions.
     """
-    tokens = model.get_input_embeddings().num_embeddings
-    if vocab_size > tokens:
-        raise ValueError(f"the tokenizer has {vocab_size} tokens, the model {tokens}. Name the model's own tokenizer.")
-    longest = getattr(model.config, "max_position_embeddings", None) or max_length
-    for name, module in model.named_modules():
-        if name.endswith("position_embeddings") and getattr(module, "padding_idx", None) is not None:
-            # RoBERTa counts positions from behind the one of padding.
-            longest = module.num_embeddings - module.padding_idx - 1
+    check_vocabulary(model, vocab_size)
+    longest = position_limit(model) or max_length
     if max_length > longest:
         raise ValueError(f"max_length={max_length} exceeds the model's max_position_embeddings={longest}.")
 
@@ -128,14 +124,8 @@ def _documents(args: MlmArguments, data: str, packed: bool) -> PackedDocuments |
 
 def held_out(args: MlmArguments, packed: bool) -> PackedDocuments:
     """The first documents of each language of the split `test`, which holds other repositories than `train`."""
-    try:
-        rows = load_split(args.data, "test")
-    except FileNotFoundError as error:
-        raise FileNotFoundError(f"{error} Or train with --eval_strategy no.") from error
-    languages = np.array(rows["language"][:])
-    first = [np.flatnonzero(languages == name)[: args.eval_documents] for name in np.unique(languages)]
+    chosen = held_out_rows(lambda: load_split(args.data, "test"), args.eval_documents)
     tokens = None if packed else args.max_length * args.per_device_eval_batch_size
-    chosen = rows.select(np.sort(np.concatenate(first)))
     return PackedDocuments(chosen, args.max_length, args.seed, padded_tokens=tokens)
 
 

@@ -14,6 +14,7 @@ from data_collators import FoldMaskingCollator
 from data_collators.mixed_masking import OBJECTIVES
 
 from .finite import StopAtBadGradient, check_loss
+from .held_out import evaluation_rows
 from .hub_push import PushesExport
 from .perplexity import GROUPS, is_ours, perplexities, summed_losses, token_losses
 
@@ -127,9 +128,7 @@ class MlmTrainer(PushesExport, Trainer):
         Raises:
             ValueError: There is no evaluation data.
         """
-        rows = eval_dataset if eval_dataset is not None else self.eval_dataset
-        if rows is None or self._eval_collator is None:
-            raise ValueError("there is no evaluation data. Build the data with a --test-share above 0.")
+        rows = evaluation_rows(eval_dataset, self.eval_dataset, self._eval_collator)
         size = 1 if rows.whole_batches else self.args.per_device_eval_batch_size
         training = self.model.training
         self.model.eval()
