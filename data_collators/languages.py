@@ -11,6 +11,8 @@ query language, over the node types of the official grammars:
   (and `@start`, where something before the node belongs to it), `@container` (its functions are methods), `@scope`
   (its return statements are its own), `@return`, `@comment` and `@docstring`. Several patterns may match one
   definition, such as one with and one without its `export`: the widest counts.
+- `locals.scm` captures where functions give names: `@local`, `@free` (not the function's own after all), `@type` (a
+  type of whatever name), `@shorthand` (stands for `name: name`). Parameters are those of `names.scm`.
 - `reserved.txt` lists names that stay wherever they stand, such as builtins.
 
 What languages have in common stands in a folder of its own, which their entries name (`shared`); it is read first.

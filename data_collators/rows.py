@@ -9,6 +9,11 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
+# A column of augmented pairs: what a text is. The last two kinds are codes that stand for a text.
+TEXT_KIND = "text_kind"
+SUMMARY, QUERY, RENAMED, ACROSS = "summary", "query", "renamed", "across"
+OF_CODES = (RENAMED, ACROSS)
+
 
 @dataclass(frozen=True, slots=True)
 class SourceFile:

@@ -1,0 +1,7 @@
+(local_declaration_statement (variable_declaration (variable_declarator name: (identifier) @local)))
+(for_statement (variable_declaration (variable_declarator name: (identifier) @local)))
+(using_statement (variable_declaration (variable_declarator name: (identifier) @local)))
+(foreach_statement left: (identifier) @local)
+(catch_declaration name: (identifier) @local)
+(declaration_expression name: (identifier) @local)
+(declaration_pattern name: (identifier) @local)

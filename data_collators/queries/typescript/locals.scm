@@ -1,0 +1,2 @@
+; A type may have the name of a variable.
+(type_identifier) @type
