@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -155,33 +154,6 @@ def test_torn_checkpoints_are_removed(tmp_path):
 
 
 # the commands on what the demo made
-
-
-def test_search_command(demo, corpus, capsys):
-    assert coderep.main(["search", str(demo / "checkpoint"), str(corpus), "parse arguments", "--top-k", "3"]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 3
-    scores = [float(line.split()[0]) for line in lines]
-    assert scores == sorted(scores, reverse=True)
-    place, shown = lines[0].split("  ")[1:3]
-    path, line = place.rsplit(":", 1)
-    assert shown in Path(path).read_text().splitlines()[int(line) - 1]
-
-
-def test_search_uses_its_cache_and_refuses_nonsense(demo, corpus, capsys, tmp_path, monkeypatch):
-    from trainers.search import CodeIndex
-
-    index = CodeIndex.build(demo / "checkpoint", corpus / "csv.py", max_length=32)
-    monkeypatch.setattr("trainers.encode.Encoder.encode", lambda *a, **k: pytest.fail("encoded again"))
-    again = CodeIndex.build(demo / "checkpoint", corpus / "csv.py", max_length=32)
-    np.testing.assert_array_equal(index._embeddings_ND, again._embeddings_ND)
-    with pytest.raises(ValueError, match="the query is empty"):
-        index.search("  ")
-    with pytest.raises(ValueError, match="top_k must be at least 1, got 0"):
-        index.search("x", 0)
-    (tmp_path / "nothing.py").write_text("x = 1\n")
-    with pytest.raises(ValueError, match="no function below"):
-        CodeIndex.build(demo / "checkpoint", tmp_path / "nothing.py")
 
 
 def test_encode_command(demo, tmp_path, capsys):

@@ -15,7 +15,7 @@ from safetensors.numpy import save_file
 
 from data_collators.files import new_file
 
-from .progress import say
+from .messages import say
 
 _CHUNK = 4096  # texts a file: what an interruption costs at most
 _KEYS, _EMBEDDINGS = "keys", "embeddings"

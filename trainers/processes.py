@@ -8,8 +8,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import torch
-
 SECONDS_FOR_THE_FIRST = 5
 
 
@@ -58,4 +56,6 @@ def total(accelerator: Any, number: int) -> int:
     """The sum of a whole number over all processes; all must ask."""
     if accelerator.num_processes == 1:
         return number
+    import torch  # here, since whoever speaks asks this module first
+
     return int(accelerator.reduce(torch.tensor([number], device=accelerator.device), "sum"))

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 import time
 from typing import Any
 
 import datasets
-import transformers
 from transformers import (
     PrinterCallback,
     ProgressCallback,
@@ -19,28 +17,9 @@ from transformers import (
     TrainingArguments,
 )
 
-from .processes import is_first
-
-LOGGER = logging.getLogger("coderep")
-
-
-class _StandardError(logging.Handler):
-    def emit(self, record: logging.LogRecord) -> None:
-        print(self.format(record), file=sys.stderr, flush=True)  # noqa: T201
-
-
-def say(line: str) -> None:
-    """A line for people, on standard error and in any log file; standard output is for results.
-
-    Of several processes only the first one speaks.
-    """
-    if not is_first():
-        return
-    if not LOGGER.handlers:
-        LOGGER.addHandler(_StandardError())
-        LOGGER.setLevel(logging.INFO)
-        LOGGER.propagate = False
-    LOGGER.info(line)
+from .messages import LOGGER as LOGGER
+from .messages import quiet_models
+from .messages import say as say
 
 
 class ProgressLines(TrainerCallback):
@@ -74,8 +53,7 @@ class ProgressLines(TrainerCallback):
 
 def quiet_bars() -> None:
     """Keep the libraries' bars and notes out of logs that nobody watches."""
-    transformers.utils.logging.set_verbosity_error()
-    transformers.utils.logging.disable_progress_bar()
+    quiet_models()
     datasets.disable_progress_bars()
 
 
