@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from .data import render_dataset_card as render_dataset_card
     from .data import write_dataset_card as write_dataset_card
     from .export import export_checkpoint as export_checkpoint
+    from .layout import export_run as export_run
     from .onnx_export import export_onnx as export_onnx
     from .publish import publish_checkpoint as publish_checkpoint
     from .publish import publish_run as publish_run
@@ -22,6 +23,7 @@ _MODULES = {
     "convert": ("convert_checkpoint",),
     "data": ("render_dataset_card", "write_dataset_card"),
     "export": ("export_checkpoint",),
+    "layout": ("export_run",),
     "onnx_export": ("export_onnx",),
     "publish": ("publish_checkpoint", "publish_run"),
     "render": ("render_card",),

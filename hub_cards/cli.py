@@ -1,4 +1,4 @@
-"""`coderep card ...`, `coderep convert`, `coderep onnx`: cards, publishing and other forms of a checkpoint."""
+"""`coderep card ...`, `coderep export`, `convert` and `onnx`: cards, publishing and other forms of a checkpoint."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ import sys
 from typing import NoReturn
 
 from .convert import convert_checkpoint
+from .export_weights import DTYPES
+from .layout import ModelOptions, export_run
 from .onnx_export import export_onnx
 from .publish import describe, publish_run
 from .publish_errors import redact
-from .publish_plan import ModelOptions, check_repo
+from .publish_plan import check_repo
 from .publish_repo import MAIN
 from .render_cli import add_card_options, card_options
 from .render_cli import card_render as card_render
@@ -22,7 +24,7 @@ def card_publish(argv: list[str]) -> int:
     check_repo(args.repo)  # before anything repeats it in a message
     if args.push:
         _quiet_bars()
-    options = ModelOptions(args.onnx, args.max_shard_size, card_options(args, args.repo), tuple(args.results))
+    options = _model_options(args)
     done = publish_run(
         args.run,
         args.repo,
@@ -33,10 +35,42 @@ def card_publish(argv: list[str]) -> int:
         card=args.card,
         check=not args.no_check,
         overwrite=args.overwrite,
-        say=lambda line: print(line, file=sys.stderr, flush=True),  # noqa: T201
+        say=_say,
     )
     print("\n".join(describe(done, args.revision, args.public)))  # noqa: T201
     return 0
+
+
+def export(argv: list[str]) -> int:
+    """`coderep export`."""
+    parser = argparse.ArgumentParser(
+        prog="coderep export", description="Write a run's model as a folder laid out like a Hub repo, with its card."
+    )
+    parser.add_argument("run", help="folder of a run; with --card also that of a model alone")
+    parser.add_argument("output", help="folder to write")
+    parser.add_argument(
+        "--repo", metavar="OWNER/NAME", help="name on the Hub, for the code in the card (default: none)"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace an earlier export in the output folder")
+    _add_model_options(parser)
+    args = parser.parse_args(argv)
+    _quiet_bars()
+    folder = export_run(
+        args.run,
+        args.output,
+        options=_model_options(args),
+        card=args.card,
+        check=not args.no_check,
+        overwrite=args.overwrite,
+        say=_say,
+    )
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        print(f"{path.stat().st_size:>14,}  {path}")  # noqa: T201
+    return 0
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)  # noqa: T201
 
 
 class _QuietParser(argparse.ArgumentParser):
@@ -58,13 +92,30 @@ def _publish_parser() -> argparse.ArgumentParser:
     seen.add_argument("--private", action="store_true", help="create the repo as private (the default)")
     seen.add_argument("--public", action="store_true", help="create the repo as public, or push to a public one")
     parser.add_argument("--revision", default=MAIN, help="branch to commit to; created if need be (default: main)")
-    parser.add_argument("--onnx", action="store_true", help="with ONNX files, float32 and int8")
-    parser.add_argument("--max-shard-size", metavar="SIZE", help="cut the weights into files of this size, e.g. 2GB")
-    parser.add_argument("--no-check", action="store_true", help="do not load the export in a clean process first")
     parser.add_argument("--overwrite", action="store_true", help="replace files that were changed on the Hub meanwhile")
-    parser.add_argument("--card", metavar="FILE", help="the card, instead of one written from the records")
-    add_card_options(parser)
+    _add_model_options(parser)
     return parser
+
+
+def _add_model_options(parser: argparse.ArgumentParser) -> None:
+    """Flags for how a model is laid out, with those for its card."""
+    add = parser.add_argument
+    add("--onnx", action="store_true", help="with ONNX files, float32 and int8")
+    add("--max-shard-size", metavar="SIZE", help="cut the weights into files of this size, e.g. 2GB")
+    add("--dtype", choices=DTYPES, help="in what the weights are stored; they load as float32 (default: as they are)")
+    add("--no-check", action="store_true", help="do not load the export in a clean process first")
+    add("--card", metavar="FILE", help="the card, instead of one written from the records")
+    add_card_options(parser)
+
+
+def _model_options(args: argparse.Namespace) -> ModelOptions:
+    return ModelOptions(
+        onnx=args.onnx,
+        max_shard_size=args.max_shard_size,
+        card=card_options(args, args.repo),
+        results=tuple(args.results),
+        dtype=args.dtype,
+    )
 
 
 def _quiet_bars() -> None:

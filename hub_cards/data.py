@@ -10,6 +10,7 @@ from typing import Any
 from data_collators.files import new_file
 
 from .build_words import command_words
+from .column_words import added_columns
 from .data_words import (
     contamination_words,
     drop_table,
@@ -26,11 +27,11 @@ from .dataset_info import (
     dataset_info,
     dropped_config,
     more_columns,
+    present_columns,
     read_folders,
     size_category,
 )
 from .licenses import license_words, metadata_licenses
-from .markdown import code
 from .metadata import check_card, check_repo, hub_sources, is_repo
 from .render import fill_template
 from .usage import data_usage
@@ -98,7 +99,8 @@ def _part(data: DataFolder) -> dict[str, Any]:
         "languages": language_table(stats),
         "filters": filter_words(stats),
         "reasons": drop_table(stats),
-        "more": [code(name) for name in more_columns(data, known)],
+        "columns": present_columns(data),
+        "more": added_columns(more_columns(data, known)),
         "dropped": dropped_config(data) if data.shards("dropped") else None,
         "contamination": contamination_words(stats),
         "licenses": license_words(stats),
@@ -188,6 +190,13 @@ def consistency(argv: list[str]) -> int:
 def negatives(argv: list[str]) -> int:
     """`coderep data negatives`."""
     from trainers.mining import run
+
+    return _with_card(run, argv)
+
+
+def augment(argv: list[str]) -> int:
+    """`coderep data augment`."""
+    from trainers.augment import run
 
     return _with_card(run, argv)
 

@@ -74,10 +74,15 @@ def read_folders(folders: str | Path | Sequence[str | Path]) -> list[DataFolder]
     ]
 
 
+def present_columns(data: DataFolder) -> list[str]:
+    """Columns of a data set's first shard; none without shards."""
+    shards = [path for split in data.splits for path in data.shards(split)][:1]
+    return [name for path in shards for name in _footer(path)[1].names]
+
+
 def more_columns(data: DataFolder, known: Sequence[str]) -> list[str]:
     """Columns of a data set besides those known, as steps after the build add them."""
-    shards = [path for split in data.splits for path in data.shards(split)][:1]
-    return [name for path in shards for name in _footer(path)[1].names if name not in known]
+    return [name for name in present_columns(data) if name not in known]
 
 
 def configs(found: Sequence[DataFolder]) -> list[dict[str, Any]]:

@@ -56,7 +56,7 @@ def run_demo(
         RuntimeError: The exported checkpoint does not load, or not to the same embeddings.
     """
     import trainers
-    from trainers.arguments import read_recipe
+    from trainers.command_line import read_recipe
 
     _check_extras()
     steps = read_recipe(recipe or Path(trainers.__file__).parent / "recipes" / "demo.yaml")
@@ -77,7 +77,7 @@ def _check(recipe: dict[str, Any]) -> None:
         ValueError: A section or key is unknown or missing, or a value has the wrong type.
     """
     from trainers import ContrastiveArguments, MlmArguments
-    from trainers.arguments import build_arguments, check_keys
+    from trainers.command_line import build_arguments, check_keys
 
     check_keys(recipe, list(SECTIONS), "the demo's recipe")
     for section, known in SECTIONS.items():
@@ -204,14 +204,14 @@ class _Demo:
 
     def _mlm(self) -> None:
         from trainers import MlmArguments, train_mlm
-        from trainers.arguments import build_arguments
+        from trainers.command_line import build_arguments
 
         folders = {"data": str(self.stage1), "tokenizer": str(self.tokenizer), "output_dir": str(self.mlm)}
         train_mlm(build_arguments(MlmArguments, {**self.recipe["mlm"], **folders}, "the demo's recipe"))
 
     def _contrastive(self) -> None:
         from trainers import ContrastiveArguments, train_contrastive
-        from trainers.arguments import build_arguments
+        from trainers.command_line import build_arguments
 
         folders = {"data": str(self.pairs), "model": str(self.mlm / "model"), "output_dir": str(self.contrastive)}
         train_contrastive(

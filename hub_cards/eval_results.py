@@ -33,6 +33,7 @@ class Result:
     domain: str = "unknown"
     spread: float | None = None
     counts: dict[str, int] = field(default_factory=dict)
+    split: str = ""
 
     @property
     def of(self) -> tuple[str, str, str, str]:

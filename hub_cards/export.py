@@ -1,19 +1,26 @@
 """Export: a saved model as a folder laid out like a Hub repo, which loads where coderep is not installed.
 
-transformers writes only the saved class's entry of `auto_map`; the export writes all of them, the model code, and what
-sentence-transformers reads. The weights are copied, not computed anew.
+Of a model of ours, transformers writes only the saved class's entry of `auto_map`; the export writes all of them and
+the model code. Any other model is one of transformers' own and needs no code. Either way sentence-transformers finds
+its modules. The weights are moved, not computed anew.
 """
 
 from __future__ import annotations
 
 import importlib.util
 import json
-import math
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from data_collators.files import new_folder, write_json
+
+from .export_weights import find_weights, write_weights
+from .model_facts import CODEREP, MEAN, is_classifier
+from .sentence_modules import copy_modules, longest_input, write_modules
+
+if TYPE_CHECKING:
+    from trainers.sentence_folder import SentenceFolder
 
 MODEL_CODE = (
     "attention_coderep",
@@ -30,8 +37,8 @@ AUTO_MAP = {
     "AutoModelForSequenceClassification": "modeling_coderep.CodeRepForSequenceClassification",
     "AutoModelForTokenClassification": "modeling_coderep.CodeRepForTokenClassification",
 }
-_WEIGHTS = "*.safetensors*"
-_TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.json", "merges.txt")
+_TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
+_TOKENIZER += ("vocab.json", "merges.txt", "vocab.txt")
 
 
 def export_checkpoint(
@@ -41,41 +48,74 @@ def export_checkpoint(
     card: str | None = None,
     overwrite: bool = True,
     max_shard_size: str | int | None = None,
+    dtype: str | None = None,
 ) -> Path:
-    """Lay out a saved coderep model as a Hub repo.
+    """Lay out a saved model as a Hub repo: one of ours, or any encoder or classifier of transformers' own.
 
     Args:
-        model_dir: Folder with config, safetensors weights and tokenizer.
+        model_dir: Folder with config, safetensors weights and tokenizer; that of a sentence-transformers model too.
         output: Folder to write.
         card: Text of README.md; None writes none.
         overwrite: Replace an earlier export in `output`.
         max_shard_size: Cut the weights into files of at most this size, e.g. "2GB"; None leaves them as they are.
+        dtype: Store the weights in "bfloat16" or "float16"; they load as float32 all the same, unless asked otherwise.
 
     Raises:
         FileNotFoundError: `model_dir` lacks config, weights or tokenizer.
-        ValueError: The model is not a coderep model, or the size is none.
+        ValueError: The model cannot be exported, or the size or the precision is none.
         FileExistsError: `output` holds something else.
     """
     source = Path(model_dir)
-    config = _config(source)
-    weights = sorted(source.glob(_WEIGHTS))
-    if not weights:
-        raise FileNotFoundError(f"{str(source)!r} has no safetensors weights. Save the model with save_pretrained.")
-    if not (source / "tokenizer.json").is_file():
-        raise FileNotFoundError(f"{str(source)!r} has no tokenizer.json. Save the tokenizer beside the model.")
+    config = check_exportable(source)
+    weights = find_weights(source)
     with new_folder(output, "config.json", overwrite) as folder:
-        tokenizer = [source / name for name in _TOKENIZER if (source / name).is_file()]
-        for path in tokenizer if max_shard_size else [*weights, *tokenizer]:
-            shutil.copyfile(path, folder / path.name)
-        if max_shard_size:
-            _cut_weights(weights, folder, max_shard_size)
-        _copy_code(folder)
-        write_json(folder / "config.json", {**config, "auto_map": AUTO_MAP})
-        _portable_tokenizer(folder)
-        _sentence_transformers(folder, config)
+        for name in _TOKENIZER:
+            if (source / name).is_file():
+                shutil.copyfile(source / name, folder / name)
+        write_weights(weights, folder, max_shard_size=max_shard_size, dtype=dtype)
+        config, modules = _portable_config(config, dtype), None
+        if config["model_type"] == CODEREP:
+            _copy_code(folder)
+            config["auto_map"], width, longest = AUTO_MAP, config["hidden_size"], config["max_position_embeddings"]
+        else:
+            width, longest, modules = _shape(source)
+            if modules and modules.pooling != (config.get("pooling") or MEAN):
+                config["pooling"] = modules.pooling  # for whoever loads it without sentence-transformers
+        write_json(folder / "config.json", config)
+        _portable_tokenizer(folder, longest)
+        if modules and not is_classifier(config):
+            copy_modules(modules, folder, longest)
+        elif not is_classifier(config):
+            write_modules(folder, config, width, longest)
         if card is not None:
             (folder / "README.md").write_text(card, encoding="utf-8")
     return Path(output)
+
+
+def check_exportable(source: Path) -> dict[str, Any]:
+    """The config of a saved model, without the paths in it; weights are not asked for.
+
+    Raises:
+        FileNotFoundError: Config or tokenizer is missing.
+        ValueError: The model is of a kind that would not load elsewhere.
+    """
+    config = checkpoint_config(source)
+    kind, name = config["model_type"], repr(str(source))
+    if kind != CODEREP:
+        from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
+
+        if kind == "codesage":
+            raise ValueError(f"{name} holds a CodeSage model in its own layout. Convert it first: coderep convert.")
+        if config.get("auto_map") or kind not in CONFIG_MAPPING_NAMES:
+            raise ValueError(
+                f"{name} holds a {kind!r} model, whose code is not part of transformers; only 'coderep' and "
+                "transformers' own can be exported. Train a model of another kind."
+            )
+        if config.get("is_encoder_decoder"):
+            raise ValueError(f"{name} holds a {kind!r} model, which has a decoder besides. Take an encoder alone.")
+    if not (source / "tokenizer.json").is_file():
+        raise FileNotFoundError(f"{name} has no tokenizer.json. Save the tokenizer beside the model, a fast one.")
+    return {key: value for key, value in config.items() if key != "_name_or_path"}
 
 
 def checkpoint_config(folder: Path) -> dict[str, Any]:
@@ -92,25 +132,32 @@ def checkpoint_config(folder: Path) -> dict[str, Any]:
     return {"model_type": None, **json.loads(path.read_text(encoding="utf-8"))}
 
 
-def _config(source: Path) -> dict[str, Any]:
-    config = checkpoint_config(source)
-    if config["model_type"] != "coderep":
-        raise ValueError(f"{str(source)!r} holds a {config['model_type']!r} model; only 'coderep' can be exported.")
-    config.pop("_name_or_path", None)
-    return config
+def _portable_config(config: dict[str, Any], dtype: str | None) -> dict[str, Any]:
+    """A config that makes weights stored in `dtype` load in the precision that they had before."""
+    if dtype is None:
+        return dict(config)
+    before = config.get("dtype") or config.get("torch_dtype") or "float32"
+    return {**{key: value for key, value in config.items() if key != "torch_dtype"}, "dtype": before}
 
 
-def _cut_weights(weights: list[Path], folder: Path, max_shard_size: str | int) -> None:
-    """Write the tensors of some files into files of at most `max_shard_size`, as they are, with an index."""
-    from huggingface_hub import save_torch_state_dict
-    from safetensors.torch import load_file
+def _shape(source: Path) -> tuple[int, int | None, SentenceFolder | None]:
+    """What is to be known of one of transformers' own models besides its config.
 
-    state = {}
-    for path in weights:
-        if path.suffix == ".safetensors":
-            state |= load_file(path)
-    # "pt" is what transformers asks for when it loads the files.
-    save_torch_state_dict(state, folder, max_shard_size=max_shard_size, metadata={"format": "pt"})
+    Returns:
+        Width of the embeddings; longest input in tokens, None if any; what its sentence-transformers folder says, None
+        if it is no such folder.
+    """
+    import torch
+    from transformers import AutoConfig, AutoModel
+
+    from trainers.backbones import position_limit
+    from trainers.sentence_folder import read_sentence_folder
+
+    config, modules = AutoConfig.from_pretrained(source, trust_remote_code=False), read_sentence_folder(source)
+    with torch.device("meta"):
+        model = AutoModel.from_config(config, trust_remote_code=False)
+    limits = [position_limit(model), modules.max_length if modules else None]
+    return config.hidden_size, min((limit for limit in limits if limit is not None), default=None), modules
 
 
 def _copy_code(folder: Path) -> None:
@@ -119,27 +166,15 @@ def _copy_code(folder: Path) -> None:
         shutil.copyfile(package / f"{name}.py", folder / f"{name}.py")
 
 
-def _portable_tokenizer(folder: Path) -> None:
-    """Name the tokenizer class as every transformers version knows it, and drop paths of this machine."""
+def _portable_tokenizer(folder: Path, longest: int | None) -> None:
+    """Name the tokenizer class as every transformers version knows it, drop paths of this machine, and cut texts where
+    the model ends.
+    """
     path = folder / "tokenizer_config.json"
-    config = json.loads(path.read_text(encoding="utf-8"))
+    config = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     if config.get("tokenizer_class") == "TokenizersBackend":
         config["tokenizer_class"] = "PreTrainedTokenizerFast"
     config.pop("name_or_path", None)
     write_json(path, config)
-
-
-def _sentence_transformers(folder: Path, config: dict[str, Any]) -> None:
-    tokenizer = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
-    longest = min(config["max_position_embeddings"], tokenizer.get("model_max_length", math.inf))
-    pooling = {"mean": "mean_tokens", "cls": "cls_token", "last": "lasttoken"}
-    modes = {f"pooling_mode_{mode}": mode == pooling[config["pooling"]] for mode in pooling.values()}
-    write_json(folder / "sentence_bert_config.json", {"max_seq_length": longest})
-    (folder / "1_Pooling").mkdir()
-    write_json(folder / "1_Pooling" / "config.json", {"word_embedding_dimension": config["hidden_size"], **modes})
-    modules = [
-        {"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Transformer"},
-        {"idx": 1, "name": "1", "path": "1_Pooling", "type": "sentence_transformers.models.Pooling"},
-    ]
-    (folder / "modules.json").write_text(json.dumps(modules, indent=2) + "\n", encoding="utf-8")
-    write_json(folder / "config_sentence_transformers.json", {"similarity_fn_name": "cosine"})
+    if limit := longest_input(folder, longest):
+        write_json(path, {**config, "model_max_length": limit})

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from yaml import YAMLError
+
 RUN, CLAIM = "run.json", "stage.json"
 # Names that a run gives its own folders; a path that ends so is no repo on the Hub.
 _OURS = re.compile(r"model|checkpoint(-\d+)?")
@@ -23,11 +25,13 @@ class Lineage:
         stages: Records of its runs, the first one first; each has a `name`.
         base_model: Repo on the Hub that the first of them started from; None if there is none.
         unrecorded: Whether it started from a checkpoint of which no record is left.
+        license: What the card beside that checkpoint calls its licence; None if there is no such card.
     """
 
     stages: list[dict[str, Any]]
     base_model: str | None = None
     unrecorded: bool = False
+    license: str | None = None
 
 
 def read_record(path: Path) -> dict[str, Any]:
@@ -72,7 +76,7 @@ def trace(run_dir: str | Path) -> Lineage:
             break
         folder = before
     base = hub_id(start, folder)
-    return Lineage(stages, base, unrecorded=base is None)
+    return Lineage(stages, base, unrecorded=base is None, license=_license(start, folder))
 
 
 def _stages(folder: Path) -> list[dict[str, Any]]:
@@ -125,3 +129,19 @@ def hub_id(model: str, folder: Path) -> str | None:
     if _OURS.fullmatch(model.rpartition("/")[2]) or not _HUB_ID.fullmatch(model):
         return None
     return model
+
+
+def _license(model: str, folder: Path) -> str | None:
+    """The licence of a model that training started from, by the card in its folder or in the Hub's cache."""
+    from huggingface_hub import ModelCard, try_to_load_from_cache
+
+    place = _found(model, folder)
+    repo = None if place else hub_id(model, folder)
+    path = place / "README.md" if place else try_to_load_from_cache(repo, "README.md") if repo else None
+    if not isinstance(path, (str, Path)) or not Path(path).is_file():
+        return None
+    try:
+        name = ModelCard(Path(path).read_text(encoding="utf-8"), ignore_metadata_errors=True).data.license
+    except (TypeError, ValueError, YAMLError):
+        return None
+    return name if isinstance(name, str) else None

@@ -9,9 +9,12 @@ from typing import Any
 from .data_words import language_names
 from .eval_results import Result
 from .eval_words import metric_name
+from .model_facts import ModelFacts
+from .model_words import NO_DATA, last_kind
 
-LICENSE = "apache-2.0"
+LICENSE, UNKNOWN = "apache-2.0", "unknown"  # "unknown" is an entry of the Hub's list
 _TAGS = ("code", "coderep")
+_STAGE1, _LABELS = "stage1", "labels"
 _SEARCH_TAGS = ("code-search", "sentence-similarity", "feature-extraction", "sentence-transformers")
 # Part of a task's name -> what the Hub calls such a task.
 _TASKS = {
@@ -34,6 +37,7 @@ def model_metadata(
     stages: Sequence[dict[str, Any]],
     results: Sequence[Result] = (),
     *,
+    facts: ModelFacts | None = None,
     base_model: str | None = None,
     datasets: Sequence[str] = (),
     license: str = LICENSE,
@@ -45,6 +49,7 @@ def model_metadata(
         name: Of the model.
         stages: Records of its runs, the last one last.
         results: Its own numbers; all of them become the model index.
+        facts: What it is; default: an encoder of ours.
         base_model: Repo on the Hub that the first stage started from.
         datasets: Repos on the Hub with its training data.
         license: What the Hub calls the licence of the weights.
@@ -57,8 +62,9 @@ def model_metadata(
 
     for repo in [*datasets, *([base_model] if base_model else [])]:
         check_repo(repo)
+    facts = facts or ModelFacts()
     kinds = {str(stage["data"].get("kind")) for stage in stages}
-    searches = stages[-1]["data"].get("kind") != "stage1"
+    tag, more = _purpose(facts, last_kind(stages))
     data = [stage["data"] for stage in stages]
     extra = {"base_model_relation": "finetune"} if base_model else {}
     if emissions:
@@ -67,14 +73,21 @@ def model_metadata(
         model_name=_line(name),
         license=license,
         library_name="transformers",
-        pipeline_tag="feature-extraction" if searches else "fill-mask",
-        language=["code", *(["en"] if kinds - {"stage1"} else [])],
-        tags=[*_TAGS, *(_SEARCH_TAGS if searches else ()), *map(_line, language_names(data))],
+        pipeline_tag=tag,
+        language=["code", *(["en"] if kinds - {_STAGE1, _LABELS, NO_DATA} else [])],
+        tags=[*_TAGS, *more, *([] if facts.own_code else [facts.kind]), *map(_line, language_names(data))],
         datasets=list(dict.fromkeys([*datasets, *hub_sources(data)])) or None,
         base_model=base_model,
         eval_results=eval_results(results) or None,
         **extra,
     )
+
+
+def _purpose(facts: ModelFacts, kind: str) -> tuple[str, tuple[str, ...]]:
+    """The Hub's name for what a model does, and the tags that go with it."""
+    if facts.classifies or kind == _LABELS:
+        return "text-classification", ()
+    return ("fill-mask", ()) if kind == _STAGE1 else ("feature-extraction", _SEARCH_TAGS)
 
 
 def hub_sources(records: Sequence[dict[str, Any]]) -> list[str]:
@@ -114,7 +127,7 @@ def eval_results(results: Sequence[Result]) -> list[Any]:
             dataset_type=_dataset_type(row.dataset),
             dataset_name=_line(row.dataset),
             dataset_config=_config(row),
-            dataset_split=_split(row.dataset),
+            dataset_split=_line(row.split) or _split(row.dataset),
             dataset_revision=_line(row.revision) or None,
             dataset_args=_arguments(row),
             metric_type=_METRICS.get(row.metric, _line(row.metric)),
@@ -150,7 +163,7 @@ def _dataset_type(name: str) -> str:
 
 
 def _split(name: str) -> str | None:
-    """The split that a set's name ends with; results have no field for it."""
+    """The split that a set's name ends with, for results that name none; None if it ends with no split."""
     last = re.split(r"[\W_]+", name.lower())[-1]
     return last if last in ("train", "test", "dev", "valid", "validation") else None
 

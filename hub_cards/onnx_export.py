@@ -15,7 +15,9 @@ from typing import Any
 
 from data_collators.files import new_file
 
-from .export import checkpoint_config
+from .export import check_exportable
+from .model_facts import CODEREP, is_classifier
+from .usage import OTHERS_OUTPUT
 
 FOLDER = "onnx"
 FLOAT32 = f"{FOLDER}/model.onnx"
@@ -24,37 +26,68 @@ _ONE_FILE = 1_500_000_000  # bytes; a file in this format ends at 2 GB
 
 
 def export_onnx(checkpoint: str | Path, *, int8: bool = True) -> list[Path]:
-    """Write ONNX files beside the weights of a coderep checkpoint, where other tools look for them.
+    """Write ONNX files beside the weights of an encoder, where other tools look for them.
 
     Inputs are `input_ids` and `attention_mask`, both (batch, tokens); outputs `last_hidden_state` (batch, tokens,
-    hidden) and `pooler_output` (batch, hidden), the embeddings. Batch and tokens are free.
+    hidden) and the embeddings (batch, hidden), not scaled: `pooler_output` of a model of ours, `sentence_embedding` of
+    any other, whose own pooled output is another thing. Batch and tokens are free.
 
     Args:
-        checkpoint: Folder of a checkpoint; `onnx/model.onnx` and `onnx/model_quantized.onnx` are written into it.
+        checkpoint: Folder of a checkpoint of ours or of transformers' own; `onnx/model.onnx` and
+            `onnx/model_quantized.onnx` are written into it.
         int8: Write the second file too: int8 weights, activations quantised as they come.
 
     Raises:
         FileNotFoundError: `checkpoint` is no checkpoint folder.
-        ValueError: It holds another kind of model.
+        ValueError: It holds a model that has no such form.
         ImportError: The extra `onnx` is not installed.
     """
     folder = Path(checkpoint)
-    kind = checkpoint_config(folder)["model_type"]
-    if kind != "coderep":
-        raise ValueError(f"{str(folder)!r} holds a {kind!r} model; only 'coderep' can be exported.")
+    config = check_exportable(folder)
+    check_onnx(config)
     _require_extra()
-    from modeling_coderep import CodeRepModel
-
-    model = CodeRepModel.from_pretrained(folder, dtype="float32").eval()
+    model = _load(folder, config["model_type"])
     (folder / FOLDER).mkdir(exist_ok=True)
     for stale in (folder / FOLDER).glob("model*.onnx*"):  # of weights that are no longer there
         stale.unlink()
     written = [folder / FLOAT32]
-    _save(_graph(model), folder / FLOAT32)
+    _save(_graph(model, config["model_type"]), folder / FLOAT32)
     if int8:
         _quantize(folder / FLOAT32, folder / INT8)
         written.append(folder / INT8)
     return written
+
+
+def check_onnx(config: dict[str, Any]) -> None:
+    """Refuse a model that has no embeddings to give.
+
+    Raises:
+        ValueError: It is a classifier.
+    """
+    if is_classifier(config):
+        raise ValueError("the ONNX files give embeddings, and this is a classifier. Leave out --onnx.")
+
+
+def _load(folder: Path, kind: str) -> Any:
+    """The encoder in float32; with one of transformers' own, embeddings are an output besides."""
+    if kind == CODEREP:
+        from modeling_coderep import CodeRepModel
+
+        return CodeRepModel.from_pretrained(folder, dtype="float32").eval()
+    from transformers import AutoModel
+
+    from modeling_coderep.pooling_coderep import POOLERS
+    from trainers.backbones import pooling_of
+
+    model = AutoModel.from_pretrained(folder, dtype="float32", trust_remote_code=False).eval()
+    whole, pool = model.forward, POOLERS[pooling_of(model)]
+
+    def forward(input_ids: Any, attention_mask: Any) -> dict[str, Any]:
+        states = whole(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        return {"last_hidden_state": states, OTHERS_OUTPUT: pool(states, attention_mask)}
+
+    model.forward = forward
+    return model
 
 
 def _require_extra() -> None:
@@ -65,17 +98,28 @@ def _require_extra() -> None:
         raise ImportError(f"ONNX needs {error.name}: pip install 'coderep[onnx]'") from error
 
 
-def _graph(model: Any) -> Any:
-    """The encoder as an `onnx_ir.Model` with free axes `batch` and `tokens`."""
+def _graph(model: Any, kind: str) -> Any:
+    """The encoder as an `onnx_ir.Model` with free axes `batch` and `tokens`.
+
+    Raises:
+        ValueError: transformers' exporter cannot write this kind of model.
+    """
     import torch
     from transformers.exporters import OnnxConfig, OnnxExporter
 
+    from trainers.backbones import position_limit
+
     # More than one row and one token, or the exporter takes these numbers for constants.
     sample = {name: torch.ones(2, 4, dtype=torch.long) for name in ("input_ids", "attention_mask")}
-    limit = model.config.max_position_embeddings
-    axes = {0: torch.export.Dim("batch"), 1: torch.export.Dim("tokens", max=limit)}
+    axes = {0: torch.export.Dim("batch"), 1: torch.export.Dim("tokens", max=position_limit(model))}
     with _quiet():
-        exported = OnnxExporter().export(model, sample, OnnxConfig(dynamic_shapes={name: axes for name in sample}))
+        try:
+            exported = OnnxExporter().export(model, sample, OnnxConfig(dynamic_shapes={name: axes for name in sample}))
+        except (RuntimeError, TypeError, AttributeError, NotImplementedError) as error:
+            if kind == CODEREP:
+                raise
+            reason = str(error).strip().partition("\n")[0]
+            raise ValueError(f"a {kind!r} model cannot be written as ONNX ({reason}). Leave out --onnx.") from error
     program = getattr(exported, "program", exported)
     graph = getattr(program, "model", program)
     _tidy(graph)

@@ -6,9 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from .layout import ModelOptions
 from .publish_errors import redacted_logs
 from .publish_files import MODEL
-from .publish_plan import ModelOptions, Plan, make_plan
+from .publish_plan import Plan, make_plan
 from .publish_repo import MAIN, HubRepo, Pushed, Target, check_token
 from .verify import check_export
 

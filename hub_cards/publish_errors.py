@@ -16,9 +16,11 @@ from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError, Offl
 Result = TypeVar("Result")
 AGAIN = "The same command goes on from there."
 LOGIN = "Make one with write access at https://huggingface.co/settings/tokens and log in with `hf auth login`"
+TOKEN_PATTERN = "hf_[A-Za-z0-9]{30,}"  # what nothing but a token looks like
 _TOKEN = re.compile(r"hf_[A-Za-z0-9]{16,}")
 # What hf_xet, which large files go through unless HF_HUB_DISABLE_XET is set, says of an answer that is an error.
 _XET = re.compile(r"HTTP status \w+ error \((\d{3}) ([^)]*)\)")
+_XET_TOKEN = "/xet-write-token/"  # where a client asks a Hub for its Xet storage
 _SPACE = re.compile(r"storage limit|quota|no space|insufficient storage", re.IGNORECASE)
 
 
@@ -55,7 +57,7 @@ def redact(text: str) -> str:
 
 def holds_token(text: str) -> bool:
     """Whether a token of the Hub stands in a text."""
-    return any(token in text for token in known_tokens()) or re.search(r"hf_[A-Za-z0-9]{30,}", text) is not None
+    return any(token in text for token in known_tokens()) or re.search(TOKEN_PATTERN, text) is not None
 
 
 def explained(action: Callable[[], Result], repo: str) -> Result:
@@ -102,8 +104,17 @@ def _by_answer(error: BaseException, repo: str) -> str | None:
         return _by_status(error.response.status_code, said, repo, error.response.headers.get("Retry-After"))
     found = _XET.search(str(error))
     if found and found[1] == "404":
-        return f"{constants.ENDPOINT} has no Xet storage. Set HF_HUB_DISABLE_XET=1, then run this again."
+        return (
+            f"the Xet storage of {constants.ENDPOINT} does not answer as one ({found[2]}). Set HF_HUB_DISABLE_XET=1 "
+            "to send files the other way, then run this again."
+        )
     return _by_status(int(found[1]), found[2], repo) if found else None
+
+
+def lacks_xet(error: BaseException) -> bool:
+    """Whether hf_xet found that the Hub has no Xet storage, as one of one's own may not."""
+    said = [str(cause) for cause in _chain(error)]
+    return any(_XET_TOKEN in text and (found := _XET.search(text)) and found[1] == "404" for text in said)
 
 
 def _by_connection(error: BaseException, repo: str) -> str | None:

@@ -15,6 +15,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from .publish_errors import holds_token
+from .publish_shards import check_shard
 
 MODEL, DATASET = "model", "dataset"
 RECORD = "published.json"  # what was pushed from here, for this machine alone
@@ -22,7 +23,7 @@ RECORD = "published.json"  # what was pushed from here, for this machine alone
 GOES = {
     MODEL: (
         *("*.safetensors", "*.json", "*.py", "*.md", "*.txt", "*.png"),
-        *("1_Pooling/config.json", "onnx/*.onnx", "onnx/*.onnx_data", "images/*.png"),
+        *("[0-9]_*/config.json", "onnx/*.onnx", "onnx/*.onnx_data", "images/*.png"),
     ),
     DATASET: ("*.parquet", "*.json", "*.jsonl", "*.md", "*.txt", "*.png", "*/*.parquet", "images/*.png"),
 }
@@ -76,8 +77,7 @@ def sort_files(folder: Path, kind: str) -> tuple[list[File], list[str]]:
         name = path.relative_to(folder).as_posix()
         if name == RECORD:
             continue
-        if path.is_symlink() and not (path.exists() and path.resolve().is_relative_to(inside)):
-            raise ValueError(f"{str(path)!r} is a link to outside of the folder. Copy the file or remove the link.")
+        _check_link(path, inside)
         seen = mark(path)  # before it is looked at: what changes from here on is noticed
         if reason := pickle_reason(path):
             raise ValueError(
@@ -87,10 +87,27 @@ def sort_files(folder: Path, kind: str) -> tuple[list[File], list[str]]:
         if not any(name.count("/") == pattern.count("/") and fnmatch(name, pattern) for pattern in GOES[kind]):
             stays.append(name)
             continue
+        if path.suffix == ".parquet":
+            check_shard(path)
         if path.suffix in TEXTS and path.stat().st_size <= TEXT_BYTES:
             check_text(path.read_text(encoding="utf-8", errors="replace"), str(path))
         goes.append(File(name, path, seen))
     return goes, stays
+
+
+def check_links(folder: Path, run: Path) -> None:
+    """Refuse a run's model with links to elsewhere, before a layout of it holds what they lead to.
+
+    Raises:
+        ValueError: A link leads neither into the model's folder nor into the run's.
+    """
+    for path in _walk(folder):
+        _check_link(path, folder.resolve(), run.resolve())
+
+
+def _check_link(path: Path, *inside: Path) -> None:
+    if path.is_symlink() and not (path.exists() and any(path.resolve().is_relative_to(place) for place in inside)):
+        raise ValueError(f"{str(path)!r} is a link to outside of the folder. Copy the file or remove the link.")
 
 
 def check_text(text: str, name: str) -> None:

@@ -9,39 +9,19 @@ from __future__ import annotations
 import re
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from .data import AMOUNTS, CARD, REASONS, render_dataset_card, write_pictures
 from .dataset_info import STATS, read_folders
-from .export import export_checkpoint
+from .layout import ModelOptions, lay_out, model_of, read_card
 from .lineage import RUN
 from .metadata import check_card
-from .onnx_export import export_onnx
 from .publish_errors import holds_token, redact
-from .publish_files import DATASET, MODEL, File, check_text, sort_files
-from .render import CardOptions, render_card
+from .publish_files import DATASET, MODEL, File, check_links, check_text, sort_files
 
 EXPORT = "hub"
-_MODELS = ("model", "checkpoint")  # where training commands and the demo leave the model in a run's folder
 _MORE_PICTURES = (AMOUNTS, REASONS)
-
-
-@dataclass(frozen=True)
-class ModelOptions:
-    """How the model of a run is laid out.
-
-    Args:
-        onnx: With ONNX files, float32 and int8.
-        max_shard_size: Weights are cut into files of at most this size, e.g. "2GB"; None leaves them as they are.
-        card: What its card says that no record holds.
-        results: Further results of evaluations for the card.
-    """
-
-    onnx: bool = False
-    max_shard_size: str | None = None
-    card: CardOptions = field(default_factory=CardOptions)
-    results: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -85,7 +65,7 @@ def make_plan(
     for path in paths:
         if not path.is_dir():
             raise FileNotFoundError(f"{str(path)!r} is not a folder. Name a run, an exported checkpoint or a data set.")
-    options, own = options or ModelOptions(), _read_card(card)
+    options, own = options or ModelOptions(), read_card(card)
     if all((path / STATS).is_file() and not (path / RUN).is_file() for path in paths):
         return _plan_data(paths, repo, own)
     if len(paths) > 1:
@@ -93,29 +73,15 @@ def make_plan(
     return _plan_model(paths[0], repo, options, own, say)
 
 
-def _read_card(path: str | Path | None) -> str | None:
-    if path is None:
-        return None
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"card {str(path)!r} does not exist. Write one with `coderep card render`.")
-    return Path(path).read_text(encoding="utf-8")
-
-
 def _plan_model(run: Path, repo: str, options: ModelOptions, own: str | None, say: Callable[[str], None]) -> Plan:
-    found = [run / name for name in _MODELS if (run / RUN).is_file() and (run / name / "config.json").is_file()]
-    model = found[0] if found else None
+    model = model_of(run)
     if own is not None:
         check_card(own)
     if model:
         folder = run / EXPORT
+        check_links(model, run)
         say(f"laying out {folder}")
-
-        def card(export: Path) -> str:
-            if own is not None:
-                return own
-            return render_card(run, results=options.results, options=replace(options.card, repo=repo, export=export))
-
-        lay_out(model, folder, card, onnx=options.onnx, max_shard_size=options.max_shard_size)
+        lay_out(run, model, folder, replace(options, card=replace(options.card, repo=repo)), own)
     else:
         folder = run / "checkpoint" if (run / "checkpoint").is_dir() else run
         for needed in ("config.json", CARD):
@@ -123,33 +89,10 @@ def _plan_model(run: Path, repo: str, options: ModelOptions, own: str | None, sa
                 raise FileNotFoundError(f"{str(folder)!r} is not an exported checkpoint: it has no {needed}.")
         if own is not None or replace(options, card=replace(options.card, repo=None)) != ModelOptions():
             raise ValueError(f"{str(folder)!r} is exported already: options for weights and cards need a run's folder.")
+        if repo not in (folder / CARD).read_text(encoding="utf-8", errors="replace"):
+            say(f"the card in {str(folder)!r} does not name {repo}: its code may load something else. Publish the run.")
     goes, stays = sort_files(folder, MODEL)
     return Plan(run, repo, MODEL, tuple(goes), tuple(stays), folder, model)
-
-
-def lay_out(
-    model: Path, output: Path, card: Callable[[Path], str], *, onnx: bool = False, max_shard_size: str | None = None
-) -> Path:
-    """Write a model as the folder that goes to the Hub.
-
-    Args:
-        model: Folder with config, weights and tokenizer.
-        output: Folder to write; an earlier layout in it is replaced.
-        card: Gives the text of the card for the folder, which is whole by then but for the card.
-        onnx: Write ONNX files too.
-        max_shard_size: Cut the weights into files of at most this size.
-
-    Raises:
-        ValueError: The card holds a token, or the model is not a coderep model.
-        FileExistsError: `output` holds something else.
-    """
-    export_checkpoint(model, output, max_shard_size=max_shard_size)
-    if onnx:
-        export_onnx(output)
-    text = card(output)
-    check_text(text, CARD)
-    (output / CARD).write_text(text, encoding="utf-8")
-    return output
 
 
 def _plan_data(folders: list[Path], repo: str, own: str | None) -> Plan:

@@ -23,13 +23,17 @@ from yaml import YAMLError
 
 from data_collators.files import write_json
 
-from .publish_errors import LOGIN, PublishError, explained, hide, redact
+from .publish_errors import LOGIN, PublishError, explained, hide, lacks_xet, redact
 from .publish_files import DATASET, MODEL, RECORD, TEXT_BYTES, TEXTS, File
 
 MAIN = "main"
 # Files of an earlier version that would make a mixture with this one. Anything else that is in the repo stays there.
 OURS = {
-    MODEL: ("model*.safetensors", "model.safetensors.index.json", "onnx/model*.onnx*", "*_coderep.py"),
+    MODEL: (
+        *("model*.safetensors", "model.safetensors.index.json", "onnx/model*.onnx*", "*_coderep.py"),
+        *("modules.json", "[0-9]_*/config.json", "sentence_bert_config.json", "config_sentence_transformers.json"),
+        *("special_tokens_map.json", "added_tokens.json", "vocab.json", "merges.txt", "vocab.txt"),
+    ),
     DATASET: ("*-[0-9]*-of-[0-9]*.parquet",),
 }
 _SHA256 = 64  # characters; git's digests have 40
@@ -189,9 +193,15 @@ class HubRepo:
             raise ValueError(f"the metadata at the top of README.md are not valid: {redact(said)}. Mend them.")
 
     def _upload(self, additions: list[CommitOperationAdd]) -> None:
-        self._api.preupload_lfs_files(
-            **self._where, additions=additions, revision=self.target.revision, free_memory=False
-        )
+        """Send the large files among some, by Xet where hf_xet is installed and the Hub has it, else by LFS."""
+        options = {**self._where, "revision": self.target.revision, "free_memory": False}
+        try:
+            return self._api.preupload_lfs_files(additions=additions, **options)
+        except Exception as error:
+            if constants.HF_HUB_DISABLE_XET or not lacks_xet(error):
+                raise
+        constants.HF_HUB_DISABLE_XET = True  # with hf_xet the client takes it for granted, and asks for nothing else
+        self._api.preupload_lfs_files(additions=additions, **options)
 
     # what was pushed from here before
 

@@ -14,16 +14,20 @@ from .footprint import Power, cost_words, emissions
 from .licenses import license_words
 from .lineage import RUN, Lineage, read_record, trace
 from .markdown import code, count, folded, listed, md
-from .metadata import LICENSE, check_card, check_repo, is_repo, model_metadata
+from .metadata import LICENSE, UNKNOWN, check_card, check_repo, is_repo, model_metadata
+from .model_facts import ModelFacts, read_facts
+from .model_words import NO_DATA, handling_words, intro_words, last_kind, purpose_words
 from .recipe_words import recipe_words
 from .score_words import score_words
 from .scores import Scores, read_scores
-from .usage import model_usage, onnx_files
+from .usage import model_usage
 from .weaknesses import weaknesses
 
 __all__ = ["CardOptions", "fill_template", "model_card", "read_record", "render_card"]
 
 RESULTS = "results.json"
+_MODELS = ("checkpoint", "model")  # where the model of a run lies: exported, or as it was saved
+_KINDS = {"pairs": "Text-code pairs", "stage1": "Documents of code", "labels": "Labelled code"}
 _TOKEN = re.compile(r"\bhf_[A-Za-z0-9]{16,}")
 
 
@@ -33,27 +37,31 @@ class CardOptions:
 
     Args:
         repo: Name on the Hub, for the code that uses the model; default: the model's name.
-        license: What the Hub calls the licence of the weights.
+        license: What the Hub calls the licence of the weights; default: that of the model that training started from
+            where its card is at hand, "unknown" where it is not; ours where training started from nothing.
         base_model: Repo on the Hub that training started from, where the record does not tell.
         datasets: Repos on the Hub with the training data.
         power: For the energy that training took.
         called: What results call this model, where they name no folder of the run.
-        export: Folder to be published; default: the run's `checkpoint`. With ONNX files the card shows how to use one.
+        export: Folder to be published; default: the run's `checkpoint` or `model`. The card shows how to use what is in
+            it.
+        local: Whether `repo` is a folder on this machine, for the code that uses the model.
 
     Raises:
         ValueError: A name of a repo is none.
     """
 
     repo: str | None = None
-    license: str = LICENSE
+    license: str | None = None
     base_model: str | None = None
     datasets: tuple[str, ...] = ()
     power: Power | None = None
     called: tuple[str, ...] = ()
     export: Path | None = None
+    local: bool = False
 
     def __post_init__(self) -> None:
-        for repo in (self.repo, self.base_model, *self.datasets):
+        for repo in (None if self.local else self.repo, self.base_model, *self.datasets):
             if repo is not None:
                 check_repo(repo)
 
@@ -90,8 +98,9 @@ def render_card(
     paths += find_results([str(path) for path in results])
     also = [*options.called, *([options.repo] if options.repo else [])]
     scores = read_scores(paths, name, run_dir, also, _shipped(paths))
-    export = options.export or run_dir / "checkpoint"
-    return model_card(lineage, name, scores, options, onnx_files(export))
+    places = [options.export, *(run_dir / folder for folder in _MODELS)]
+    found = next((place for place in places if place and (place / "config.json").is_file()), None)
+    return model_card(lineage, name, scores, options, read_facts(found))
 
 
 def model_card(
@@ -99,7 +108,7 @@ def model_card(
     name: str,
     scores: Scores | None = None,
     options: CardOptions | None = None,
-    onnx: Sequence[str] = (),
+    facts: ModelFacts | None = None,
 ) -> str:
     """The text of a model card from records at hand, as while a run goes on.
 
@@ -108,39 +117,43 @@ def model_card(
         name: Of the model.
         scores: Its numbers and those of others.
         options: What no record holds.
-        onnx: ONNX files that are published with it.
+        facts: What it is; default: an encoder of ours.
 
     Raises:
         ValueError: The metadata would not be valid.
     """
-    options = options or CardOptions()
+    options, facts = options or CardOptions(), facts or ModelFacts()
     scores = scores or read_scores([], name)
     stages, last = lineage.stages, lineage.stages[-1]
+    facts = replace(facts, inputs=last["data"].get("inputs", facts.inputs))
     base = options.base_model or lineage.base_model
+    from_elsewhere = base is not None or lineage.unrecorded
+    license = options.license or lineage.license or (UNKNOWN if from_elsewhere else LICENSE)
     metadata = model_metadata(
         name,
         stages,
         scores.own_rows,
+        facts=facts,
         base_model=base,
         datasets=options.datasets,
-        license=options.license,
+        license=license,
         emissions=emissions(stages, options.power),
     )
     card = fill_template(
         "model_card.md.jinja",
         metadata=metadata.to_yaml(),
         name=name,
-        parameters=last.get("parameters"),
-        kinds=[str(stage["data"].get("kind")) for stage in stages],
-        start=_start_words(base, lineage.unrecorded and not options.base_model),
-        usage=model_usage(options.repo or name, onnx),
+        kind=last_kind(stages),
+        intro=intro_words(facts, stages, _start_words(base, lineage)),
+        usage=model_usage(options.repo or name, facts, local=options.local),
+        handling=handling_words(facts, stages),
         evaluation=score_words(scores),
         recipe=recipe_words(stages),
         data=_data_words(stages),
         cost=cost_words(stages, options.power),
+        purpose=purpose_words(facts, listed([md(word) for word in language_names([one["data"] for one in stages])])),
         weaknesses=weaknesses(scores),
-        languages=listed([md(language) for language in language_names([stage["data"] for stage in stages])]),
-        license=options.license,
+        license=license,
         version=(last.get("versions") or {}).get("coderep"),
     )
     check_card(card)
@@ -153,10 +166,11 @@ def _shipped(paths: Sequence[Path]) -> list[str]:
     return list(dict.fromkeys(str(row["model"]) for row in rows if row.get("shipped") and "model" in row))
 
 
-def _start_words(base: str | None, unrecorded: bool) -> str:
+def _start_words(base: str | None, lineage: Lineage) -> str:
     if base:
         return f"Training started from [`{base}`](https://huggingface.co/{base}), whose licence and limits still apply."
-    return "Training started from a checkpoint of which no record is left." if unrecorded else ""
+    licensed = f", whose licence is {code(lineage.license)}" if lineage.license else ""
+    return f"Training started from a checkpoint of which no record is left{licensed}." if lineage.unrecorded else ""
 
 
 def _data_words(stages: Sequence[dict[str, Any]]) -> str:
@@ -164,7 +178,9 @@ def _data_words(stages: Sequence[dict[str, Any]]) -> str:
     parts, seen = [], None
     for stage in stages:
         data = stage["data"]
-        kind = {"pairs": "Text-code pairs", "stage1": "Documents of code"}.get(str(data.get("kind")), "Rows")
+        if data.get("kind") == NO_DATA:
+            continue
+        kind = _KINDS.get(str(data.get("kind")), "Rows")
         mark = f" (fingerprint {code(data['fingerprint'])})" if data.get("fingerprint") else ""
         parts.append(f"### Data of {md(stage['name'])}")
         parts.append(f"{kind} from {source_words(data)}{mark}.")

@@ -12,7 +12,7 @@ from .data import Folders, render_dataset_card, write_pictures
 from .dataset_info import STATS, read_folders
 from .footprint import Power
 from .lineage import RUN
-from .metadata import LICENSE
+from .metadata import LICENSE, UNKNOWN
 from .render import CardOptions, render_card
 
 
@@ -26,7 +26,11 @@ def add_card_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("model cards")
     group.add_argument("--results", nargs="+", default=[], metavar="FILE", help="further results of evaluations")
     group.add_argument("--model", nargs="+", default=[], metavar="NAME", help="what the results call this model")
-    group.add_argument("--license", help=f"licence of the weights as the Hub calls it (default: {LICENSE})")
+    group.add_argument(
+        "--license",
+        help="licence of the weights as the Hub calls it (default: that of the model that training started from, "
+        f"{UNKNOWN} where its card is not at hand; {LICENSE} where it started from nothing)",
+    )
     group.add_argument("--base-model", metavar="ID", help="repo that training started from, if the record has none")
     group.add_argument("--datasets", nargs="+", default=[], metavar="ID", help="repos with the training data")
     group.add_argument("--watts", type=float, help="mean power of all machines while training, for an estimate")
@@ -44,7 +48,7 @@ def card_options(args: argparse.Namespace, repo: str | None, export: Path | None
         raise ValueError("--grams-per-kwh and --location say something only with --watts. Add it, or leave them out.")
     return CardOptions(
         repo=repo,
-        license=args.license or LICENSE,
+        license=args.license,
         base_model=args.base_model,
         datasets=tuple(args.datasets),
         power=None if args.watts is None else Power(args.watts, args.grams_per_kwh, args.location),

@@ -14,12 +14,15 @@ from trainers import ContrastiveTrainer as ContrastiveTrainer
 from trainers import MlmTrainer as MlmTrainer
 from trainers import train_contrastive as train_contrastive
 from trainers import train_mlm as train_mlm
-from trainers.hub_push import Destination, set_publisher
+from trainers.publisher import Destination, set_publisher
 
+from .data import CARD
+from .export import check_exportable
+from .layout import ModelOptions, lay_out
 from .publish import Publication, publish_run
 from .publish_errors import explained, redacted_logs
-from .publish_files import MODEL, File, mark, sort_files
-from .publish_plan import check_repo, lay_out
+from .publish_files import MODEL, File, check_text, mark, sort_files
+from .publish_plan import check_repo
 from .publish_repo import HubRepo, Pushed, Target
 from .render import CardOptions, render_card
 
@@ -46,9 +49,19 @@ class HubPublisher:
         """The card of a run's folder."""
         return render_card(run, options=CardOptions(repo=repo))
 
+    def check(self, run: Path, repo: str) -> None:
+        """Refuse, before training, a model that could not be published, from its folder without weights and the record.
+
+        Raises:
+            FileNotFoundError: The tokenizer has no file that others can read.
+            ValueError: The model cannot be exported, or its card cannot be written.
+        """
+        check_exportable(run / "model")
+        check_text(render_card(run, options=CardOptions(repo=repo)), CARD)
+
     def lay_out(self, run: Path, output: Path, repo: str) -> None:
         """Write the model of a run's folder as the folder that goes to the Hub."""
-        lay_out(run / "model", output, lambda export: render_card(run, options=CardOptions(repo=repo, export=export)))
+        lay_out(run, run / "model", output, ModelOptions(card=CardOptions(repo=repo)))
 
     def push(self, folder: Path, where: Destination, message: str, state: dict[str, Path]) -> Pushed:
         """Upload such a folder, and the files of a training checkpoint, in one commit.
@@ -99,5 +112,12 @@ def mlm(argv: list[str]) -> int:
 def contrastive(argv: list[str]) -> int:
     """`coderep train contrastive`."""
     from trainers.contrastive import main
+
+    return main(argv)
+
+
+def classify(argv: list[str]) -> int:
+    """`coderep train classify`."""
+    from trainers.classify import main
 
     return main(argv)

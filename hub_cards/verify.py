@@ -1,104 +1,26 @@
-"""Does an exported checkpoint load elsewhere? Asked in a clean process that cannot import our packages."""
+"""Does an export give what the model gives that it was made from? Asked before anything is uploaded."""
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
-import tempfile
+import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from .elsewhere import OUR_PACKAGES as OUR_PACKAGES
+from .elsewhere import encode_elsewhere as encode_elsewhere
+from .elsewhere import run_elsewhere
+from .model_facts import ModelFacts, read_facts
+
 SAMPLE = ("read a file line by line", "def area(r):\n    return 3.14159 * r**2\n", "", "x = [1, 2, 3]\n" * 200)
-OUR_PACKAGES = ("coderep", "modeling_coderep", "data_collators", "trainers", "hub_cards")
-
-_CHILD = """
-import importlib.abc, json, sys
-import numpy as np
-
-settings = json.loads(sys.stdin.read())
-
-class Absent(importlib.abc.MetaPathFinder):
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in settings["absent"]:
-            raise ModuleNotFoundError(f"No module named {name!r} (kept out on purpose)", name=name)
-
-sys.meta_path.insert(0, Absent())
-import torch
-import transformers
-
-torch.set_num_threads(settings["threads"])
-for checkpoint, auto_class, output in settings["loads"]:
-    model = getattr(transformers, auto_class).from_pretrained(checkpoint, trust_remote_code=True).eval()
-    assert type(model).__module__.startswith("transformers_modules."), type(model).__module__
-    if auto_class == "AutoModel":
-        found = model.encode(settings["texts"])
-    else:
-        tokenizer = transformers.AutoTokenizer.from_pretrained(checkpoint)
-        batch = tokenizer(settings["texts"], padding=True, truncation=True, return_tensors="pt")
-        with torch.no_grad():
-            found = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits.numpy()
-    np.save(output, found, allow_pickle=False)
-"""
-
-
-def encode_elsewhere(checkpoint: str | Path, texts: Sequence[str]) -> Any:
-    """The embeddings that `AutoModel.from_pretrained(checkpoint, trust_remote_code=True)` gives in a clean process.
-
-    See `run_elsewhere`.
-    """
-    return run_elsewhere([(checkpoint, "AutoModel")], texts)[0]
-
-
-def run_elsewhere(loads: Sequence[tuple[str | Path, str]], texts: Sequence[str]) -> list[Any]:
-    """What `auto_class.from_pretrained(checkpoint, trust_remote_code=True)` makes of `texts` in a clean process.
-
-    These are the embeddings for `AutoModel`, the logits of one padded batch for the classes with a head. The process
-    has another working directory, its own module cache, no network, and cannot import our packages.
-
-    Args:
-        loads: Checkpoints with the names of the auto classes that load them, one after the other.
-        texts: What is encoded.
-
-    Raises:
-        RuntimeError: A checkpoint does not load there; the message holds the last line of the error.
-    """
-    import numpy as np
-    import torch
-
-    with tempfile.TemporaryDirectory() as folder:
-        paths = [str(Path(checkpoint).resolve()) for checkpoint, _ in loads]
-        outputs = [str(Path(folder) / f"{number}.npy") for number in range(len(loads))]
-        settings = {
-            "loads": list(zip(paths, [auto_class for _, auto_class in loads], outputs, strict=True)),
-            "texts": list(texts),
-            "threads": torch.get_num_threads(),
-            "absent": OUR_PACKAGES,
-        }
-        environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "HF_TOKEN")}
-        environment |= {"HF_MODULES_CACHE": str(Path(folder) / "modules"), "HF_HUB_OFFLINE": "1"}
-        done = subprocess.run(
-            [sys.executable, "-c", _CHILD],
-            input=json.dumps(settings),
-            capture_output=True,
-            text=True,
-            cwd=folder,
-            env=environment,
-            check=False,
-        )
-        if done.returncode:
-            reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
-            named = " or ".join(dict.fromkeys(repr(str(checkpoint)) for checkpoint, _ in loads))
-            raise RuntimeError(f"the checkpoint {named} does not load without coderep: {reason}")
-        return [np.load(output, allow_pickle=False) for output in outputs]
 
 
 def check_export(export: str | Path, source: str | Path | None = None) -> float:
-    """Compare the embeddings of an export, loaded in a clean process, with those of the model that it was made from.
+    """Compare what an export gives, loaded in a clean process, with the model that it was made from.
 
-    ONNX files in it are compared too: float32 by value, int8 by whether it gives numbers at all.
+    Of an encoder these are the embeddings by transformers and, where it is installed, by sentence-transformers; of a
+    classifier the logits. Weights that the export stores in another precision are rounded here too. ONNX files in it
+    are compared too: float32 by value, int8 by whether it gives numbers at all.
 
     Args:
         export: Folder of the export.
@@ -108,20 +30,82 @@ def check_export(export: str | Path, source: str | Path | None = None) -> float:
         The largest difference.
 
     Raises:
-        RuntimeError: It does not load there, or the embeddings are others.
+        RuntimeError: It does not load there, or gives something else.
     """
     import numpy as np
 
-    from modeling_coderep import CodeRepModel
-
     export = Path(export)
-    here = CodeRepModel.from_pretrained(source or export).eval().encode(list(SAMPLE))
-    difference = float(np.abs(here - encode_elsewhere(export, SAMPLE)).max())
-    if not difference <= 1e-5 * max(1.0, float(np.abs(here).max())):
-        raise RuntimeError(f"the export {str(export)!r} gives other embeddings elsewhere, by up to {difference:.1e}.")
+    facts = read_facts(export)
+    stored = facts.stored if source else ""
+    if facts.classifies:
+        here, classes = _logits(Path(source or export), facts, stored), ["AutoModelForSequenceClassification"]
+    else:
+        here, classes = _embeddings(Path(source or export), facts, stored), ["AutoModel"]
+        if importlib.util.find_spec("sentence_transformers"):
+            classes.append("SentenceTransformer")
+    found = _elsewhere(export, classes)
+    if not facts.own_code and not facts.classifies:  # their modules may scale embeddings
+        here, found = _unit(here), [_unit(vectors) for vectors in found]
+    bound = 1e-5 * max(1.0, float(np.abs(here).max()))
+    differences = [float(np.abs(here - vectors).max()) for vectors in found]
+    for name, difference in zip(classes, differences, strict=True):
+        if not difference <= bound:
+            what = "scores" if facts.classifies else "embeddings"
+            raise RuntimeError(
+                f"the export {str(export)!r} gives other {what} elsewhere ({name}), by up to {difference:.1e}."
+            )
     for path in sorted(export.glob("onnx/*.onnx")):
         _check_onnx(export, path, here)
-    return difference
+    return max(differences)
+
+
+def _elsewhere(export: Path, classes: Sequence[str]) -> list[Any]:
+    return run_elsewhere([(export, name) for name in classes], SAMPLE)
+
+
+def _embeddings(source: Path, facts: ModelFacts, stored: str) -> Any:
+    """Embeddings of the sample by the model in a folder, its weights rounded to `stored`."""
+    if facts.own_code:
+        from modeling_coderep import CodeRepModel
+
+        return _rounded(CodeRepModel.from_pretrained(source).eval(), stored).encode(list(SAMPLE))
+    from trainers.encode import load_encoder
+
+    encoder = load_encoder(source)
+    _rounded(encoder.model.float(), stored)
+    return encoder.encode(list(SAMPLE), max_length=facts.max_length)
+
+
+def _logits(source: Path, facts: ModelFacts, stored: str) -> Any:
+    import torch
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    model = AutoModelForSequenceClassification.from_pretrained(source, trust_remote_code=False).eval()
+    tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
+    options = {"max_length": facts.max_length, "padding_side": "right"}
+    batch = tokenizer(list(SAMPLE), padding=True, truncation=True, return_tensors="pt", **options)
+    batch = {name: batch[name] for name in ("input_ids", "attention_mask")}
+    if getattr(model.config, "classifier_inputs", 1) == 2:
+        batch = {name: value.unsqueeze(1).expand(-1, 2, -1) for name, value in batch.items()}
+    with torch.no_grad():
+        return _rounded(model.float(), stored)(**batch).logits.numpy()
+
+
+def _rounded(model: Any, stored: str) -> Any:
+    """The model with its weights as a file in another precision holds them."""
+    import torch
+
+    if stored in ("bfloat16", "float16"):
+        for tensor in model.state_dict().values():
+            if tensor.is_floating_point():
+                tensor.copy_(tensor.to(getattr(torch, stored)))
+    return model
+
+
+def _unit(vectors: Any) -> Any:
+    import numpy as np
+
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True).clip(1e-12)
 
 
 def _check_onnx(export: Path, path: Path, here: Any) -> None:
@@ -130,8 +114,7 @@ def _check_onnx(export: Path, path: Path, here: Any) -> None:
     from trainers.onnx_encoder import OnnxEncoder
 
     found = OnnxEncoder(export, f"onnx/{path.name}").encode(SAMPLE)
-    expected = here / np.linalg.norm(here, axis=1, keepdims=True).clip(1e-12)
-    difference = float(np.abs(found - expected).max())
+    difference = float(np.abs(found - _unit(here)).max())
     # Vectors of length 1 differ by at most 2: of int8, this asks for numbers.
     if not difference <= (1e-3 if path.name == "model.onnx" else 2.0):
         raise RuntimeError(f"{str(path)!r} gives other embeddings than the model: they differ by {difference:.1e}.")

@@ -149,6 +149,7 @@ class HubServer:
         self.quota: int | None = None  # bytes that the storage takes
         self.part_bytes: int | None = None  # larger files go up in parts
         self.page = TREE_PAGE
+        self.xet: str | None = None  # address of the storage that is offered besides; None offers none
         self.licenses: tuple[str, ...] | None = None  # that a card may name; None takes any
         self.parts: dict[str, dict[int, bytes]] = {}
         self.lock = threading.RLock()
@@ -481,6 +482,13 @@ class _Handler(BaseHTTPRequestHandler):
             answers.append(answer)
         self._send(200, {"files": answers})
 
+    def xet_token(self, kind: str, repo_id: str, revision: str) -> None:
+        self._repo(kind, repo_id, write=True)
+        if self.hub.xet is None:
+            raise Refused(404, "no such route")
+        named = {"X-Xet-Cas-Url": self.hub.xet, "X-Xet-Access-Token": "xet", "X-Xet-Token-Expiration": str(2**33)}
+        self._send(200, {"casUrl": self.hub.xet, "exp": 2**33, "accessToken": "xet"}, **named)
+
     def lfs_batch(self, kind: str | None, repo_id: str) -> None:
         repo = self._repo(kind, repo_id, write=True)
         batch = self._json()
@@ -587,6 +595,7 @@ _ROUTES = (
     ("POST", f"{_API}{_ID}/paths-info/([^/]+)", _Handler.paths_info),
     ("POST", f"{_API}{_ID}/preupload/([^/]+)", _Handler.preupload),
     ("POST", f"{_API}{_ID}/commit/([^/]+)", _Handler.commit),
+    ("GET", f"{_API}{_ID}/xet-write-token/([^/]+)", _Handler.xet_token),
     ("POST", r"/(?:(datasets)/)?([^/]+/[^/]+)\.git/info/lfs/objects/batch", _Handler.lfs_batch),
     ("POST", "/_complete/([^/]+)/([^/]+)/([^/]+)", _Handler.complete),
     ("POST", "/_verify/([^/]+)/([^/]+)/([^/]+)", _Handler.verify),

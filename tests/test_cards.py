@@ -215,6 +215,13 @@ def test_task_types_are_ones_the_hub_knows(task, expected):
     assert task_type(task) == expected
 
 
+def test_the_split_that_was_read_is_in_the_metadata(tmp_path):
+    rows = [result(dataset="toy dev", split="test"), result(dataset="other dev"), result(dataset="third")]
+    card = ModelCard(render_card(write_run(tmp_path / "mine", results=rows)))
+    found = {row.dataset_name: row.dataset_split for row in card.data.eval_results}
+    assert found == {"toy dev": "test", "other dev": "dev", "third": None}
+
+
 def test_stage_one_alone_says_so(tmp_path):
     record = {**RUN, "data": {**PAIRS, "kind": "stage1"}}
     card = render_card(write_run(tmp_path / "mine", record))
@@ -622,6 +629,28 @@ def test_several_data_sets_share_a_repo_and_a_card(built, tmp_path):
     assert [entry["config_name"] for entry in data.dataset_info] == ["pairs", "dropped", "stage1"]
     assert data.task_categories == ["sentence-similarity", "feature-extraction", "text-retrieval", "fill-mask"]
     assert (repo / "amounts.png").read_bytes().startswith(b"\x89PNG") and "](drop_reasons.png)" in card
+
+
+def test_columns_of_later_steps_are_named(built, tmp_path):
+    """What filters, mining and augmenting add has words of its own; what nobody knows is named."""
+    folder = tmp_path / "filtered"
+    folder.mkdir()
+    words = {"consistency_rank": "1 and the number", "negatives": "codes of other pairs", "text_kind": "where the text"}
+    for path in (built / "my pairs").glob("*-*.parquet"):
+        rows = pq.read_table(path)
+        for name in ("consistency_rank", "consistency_score", "positive_score", "mine"):
+            rows = rows.append_column(name, pa.array([1.0] * len(rows)))
+        for name in ("negatives", "negative_scores", "text_kind"):
+            rows = rows.append_column(name, pa.array(["x"] * len(rows)))
+        pq.write_table(rows, folder / path.name)
+    (folder / "stats.json").write_bytes((built / "my pairs" / "stats.json").read_bytes())
+    card = render_dataset_card(folder)
+    check_form(card)
+    for name, said in words.items():
+        assert f"- `{name}`: {said}" in card
+    assert "- Added by later steps: `mine`." in card and "- `code_spans`: where in `code` the body is" in card
+    plain = (built / "my pairs" / "README.md").read_text()
+    assert "consistency" not in plain and "later steps" not in plain and "`code_spans`" in plain
 
 
 def test_dataset_info_is_what_datasets_would_write(built, tmp_path):

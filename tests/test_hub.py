@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from hub_runs import RUN, TEXTS
 from huggingface_hub import ModelCard
 from transformers import AutoModel, AutoModelForMaskedLM, AutoModelForSequenceClassification, AutoTokenizer
 
@@ -20,8 +21,6 @@ from hub_cards import export_checkpoint, render_card
 from hub_cards.verify import encode_elsewhere, run_elsewhere
 from modeling_coderep import CodeRepForMaskedLM, CodeRepModel
 from trainers.checkpoints import save_model
-
-TEXTS = ["read a file line by line", "def area(r):\n    return 3.14159 * r**2\n", "", "x " * 300]
 
 RESULT = {
     "model": "coderep-tiny",
@@ -35,32 +34,14 @@ RESULT = {
     "seconds": 1.0,
     "shipped": True,
 }
-RUN = {
-    "name": "coderep-tiny",
-    "recipe": {"learning_rate": 0.001, "model_config": {"hidden_size": 32}},
-    "seed": 1,
-    "data": {
-        "kind": "pairs",
-        "sources": ["toy"],
-        "languages": {"python": 3},
-        "fingerprint": "f00",
-        "splits": {"train": {"rows": 1000, "files": 3}},
-        "dropped": {"no_docstring": 12345},
-    },
-    "wall_seconds": 12.5,
-    "tokens": 1234567,
-    "parameters": 98765,
-    "versions": {"python": "3.11"},
-    "machine": "Linux x86_64, 2 CPU cores",
-    "log": [],
-}
+NAMED = {**RUN, "name": "coderep-tiny", "recipe": {"learning_rate": 0.001, "model_config": {"hidden_size": 32}}}
 
 
 @pytest.fixture
 def run(tmp_path):
     folder = tmp_path / "run"
     folder.mkdir()
-    write_json(folder / "run.json", RUN)
+    write_json(folder / "run.json", NAMED)
     write_json(folder / "results.json", {"results": [RESULT, {**RESULT, "metric": "recall@10", "value": 0.5}]})
     return folder
 
@@ -139,8 +120,8 @@ def test_export_refuses_what_it_cannot_export(tmp_path, tiny_config, tokenizer):
     (tmp_path / "model" / "model.safetensors").rename(tmp_path / "gone")
     with pytest.raises(FileNotFoundError, match="has no safetensors weights"):
         export_checkpoint(tmp_path / "model", tmp_path / "out")
-    (tmp_path / "model" / "config.json").write_text('{"model_type": "bert"}')
-    with pytest.raises(ValueError, match="holds a 'bert' model; only 'coderep' can be exported"):
+    (tmp_path / "model" / "config.json").write_text('{"model_type": "nobodys"}')
+    with pytest.raises(ValueError, match="holds a 'nobodys' model, whose code is not part of transformers"):
         export_checkpoint(tmp_path / "model", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

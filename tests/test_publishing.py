@@ -3,115 +3,36 @@
 from __future__ import annotations
 
 import json
-import os
 import pickle
 import re
 import shutil
-import subprocess
-import sys
 import traceback
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
-from huggingface_hub import close_session, constants, get_session, hf_hub_download
+from hub_runs import RUN, TEXTS, TOKEN
+from hub_runs import elsewhere as elsewhere
+from hub_runs import hub as hub
+from hub_runs import model as model
+from hub_runs import pairs as pairs
+from hub_runs import run as run
+from hub_server import Blob, Fault, User
+from huggingface_hub import constants, get_session, hf_hub_download
 
 import coderep
 from data_collators.files import write_json
+from hub_cards.layout import ModelOptions
 from hub_cards.publish import publish_checkpoint, publish_run
 from hub_cards.publish_errors import PublishError, redact
 from hub_cards.publish_files import pickle_reason
-from hub_cards.publish_plan import ModelOptions
 from hub_cards.verify import OUR_PACKAGES, check_export
 from modeling_coderep import CodeRepModel
-from trainers.checkpoints import save_model
-
-sys.path.insert(0, str(Path(__file__).parent))
-from hub_server import Blob, Fault, HubServer, User
 
 # Raised inside huggingface_hub.
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
-TOKEN = "hf_" + "plantedTokenNobodyMaySee" + "0123456789"
-TEXTS = ["read a file line by line", "def area(r):\n    return 3.14159 * r**2\n", "", "x " * 300]
-RUN = {
-    "recipe": {"learning_rate": 0.001},
-    "seed": 1,
-    "data": {
-        "kind": "pairs",
-        "sources": ["toy"],
-        "languages": {"python": 3},
-        "fingerprint": "f00",
-        "splits": {"train": {"rows": 1000, "files": 3}},
-        "dropped": {"no_docstring": 12345},
-    },
-    "wall_seconds": 12.5,
-    "tokens": 1234567,
-    "parameters": 98765,
-    "versions": {"python": "3.11"},
-    "machine": "Linux x86_64, 2 CPU cores",
-    "log": [],
-}
-
-
-@pytest.fixture
-def hub(tmp_path, monkeypatch):
-    """A Hub that knows one token, which is logged in; `slept` holds the seconds that the client waited, in no time."""
-    with HubServer() as server:
-        server.users[TOKEN] = User("me", orgs=("lab",))
-        server.slept, server.page = [], 5
-        template = server.url + "/{repo_id}/resolve/{revision}/{filename}"
-        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
-        for name, value in (("ENDPOINT", server.url), ("HF_HUB_OFFLINE", False), ("HF_HUB_DISABLE_XET", True)):
-            monkeypatch.setattr(constants, name, value)
-        monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "no token"))
-        monkeypatch.setattr("huggingface_hub.utils._http.time", SimpleNamespace(sleep=server.slept.append))
-        monkeypatch.setenv("HF_TOKEN", TOKEN)
-        close_session()
-        yield server
-        close_session()
-
-
-@pytest.fixture(scope="session")
-def model(tmp_path_factory, tokenizer):
-    """The folder of a saved model."""
-    from modeling_coderep import CodeRepConfig
-
-    torch.manual_seed(0)
-    config = CodeRepConfig(
-        vocab_size=1024,
-        hidden_size=32,
-        num_hidden_layers=1,
-        num_attention_heads=4,
-        intermediate_size=64,
-        max_position_embeddings=128,
-        initializer_range=0.2,
-    )
-    folder = tmp_path_factory.mktemp("saved") / "model"
-    save_model(CodeRepModel(config), tokenizer, folder)
-    return folder
-
-
-@pytest.fixture
-def run(tmp_path, model):
-    """The folder of a run, as a training command leaves it."""
-    folder = tmp_path / "a run"
-    folder.mkdir()
-    (folder / "model").symlink_to(model)
-    write_json(folder / "run.json", RUN)
-    return folder
-
-
-@pytest.fixture(scope="session")
-def pairs(tmp_path_factory, corpus):
-    """The folder of a data set, as `coderep data pairs` leaves it."""
-    folder = tmp_path_factory.mktemp("data") / "pairs"
-    sources = [str(corpus / name) for name in ("csv.py", "argparse.py", "json", "textwrap.py")]
-    argv = ["data", "pairs", "--source", *sources, "--output", str(folder), "--test-share", "0.3"]
-    assert coderep.main(argv) == 0
-    return folder
 
 
 def command(*argv):
@@ -144,6 +65,8 @@ def test_an_exported_checkpoint_goes_as_it_stands(hub, run, capsys):
     assert {Path("README.md"), Path("model.safetensors"), Path("1_Pooling/config.json")} <= set(files)
     assert command(run / "hub", "--repo", "me/name", "--onnx") == 2
     assert "is exported already: options for weights and cards need a run's folder" in capsys.readouterr().err
+    assert command(run / "hub", "--repo", "me/name") == 0
+    assert "does not name me/name: its code may load something else" in capsys.readouterr().err
     push(run / "hub")
     assert hub.repos["model", "me/name"].read("README.md") == b"# By hand"
     assert "published.json" not in hub.repos["model", "me/name"].at("main").files
@@ -198,21 +121,23 @@ def test_pushing_again_without_a_change_makes_no_commit(hub, run, capsys):
 
 def test_files_of_an_earlier_version_do_not_stay(hub, run):
     """Shards of other weights beside new ones would be half of one version and half of another."""
-    push(run, options=ModelOptions(max_shard_size="20KB"))
+    push(run, options=ModelOptions(max_shard_size="140KB"))
     repo = hub.repos["model", "me/name"]
     shards = [name for name in repo.at("main").files if re.fullmatch(r"model-\d+-of-\d+.safetensors", name)]
     assert len(shards) > 1
+    others = ("onnx/model.onnx", "2_Dense/config.json", "vocab.txt")  # of the model, its modules, its tokenizer
     with hub.lock:
-        repo.commit("by hand", {**repo.at("main").files, "notes.txt": Blob(b"mine"), "onnx/model.onnx": Blob(b"old")})
+        more = {"notes.txt": Blob(b"mine"), **{name: Blob(b"old") for name in others}}
+        repo.commit("by hand", {**repo.at("main").files, **more})
     done = push(run)
-    assert set(done.pushed.removed) == {*shards, "model.safetensors.index.json", "onnx/model.onnx"}
+    assert set(done.pushed.removed) == {*shards, "model.safetensors.index.json", *others}
     files = repo.at("main").files
     assert "model.safetensors" in files and "notes.txt" in files and not set(done.pushed.removed) & set(files)
     assert len(repo.history()) == 4
 
 
 def test_cut_weights_are_the_weights(run):
-    done = publish_run(run, "me/name", options=ModelOptions(max_shard_size="20KB"))
+    done = publish_run(run, "me/name", options=ModelOptions(max_shard_size="140KB"))
     assert sum(file.path.endswith(".safetensors") for file in done.plan.files) > 1
     whole, cut = (CodeRepModel.from_pretrained(path).state_dict() for path in (run / "model", run / "hub"))
     assert whole.keys() == cut.keys() and all(torch.equal(whole[name], cut[name]) for name in whole)
@@ -225,7 +150,7 @@ def test_onnx_goes_too_and_is_checked(run, monkeypatch):
     assert {"onnx/model.onnx", "onnx/model_quantized.onnx"} <= set(files)
     assert "onnx" in (run / "hub" / "README.md").read_text()
     here = CodeRepModel.from_pretrained(run / "hub").encode
-    monkeypatch.setattr("hub_cards.verify.encode_elsewhere", lambda _, texts: here(list(texts)))
+    monkeypatch.setattr("hub_cards.verify.run_elsewhere", lambda loads, texts: [here(list(texts)) for _ in loads])
     check_export(run / "hub", run / "model")
     shutil.copy(run / "hub" / "onnx" / "model_quantized.onnx", run / "hub" / "onnx" / "model.onnx")
     with pytest.raises(RuntimeError, match="model.onnx' gives other embeddings than the model"):
@@ -237,7 +162,7 @@ def test_a_layout_is_the_same_each_time(run):
     """Or a push that broke would send all again."""
     first, second = (
         {file.path: file.source.read_bytes() for file in publish_run(run, "me/name", options=options).plan.files}
-        for options in [ModelOptions(onnx=True, max_shard_size="20KB")] * 2
+        for options in [ModelOptions(onnx=True, max_shard_size="140KB")] * 2
     )
     assert first == second
 
@@ -258,11 +183,12 @@ def test_a_card_of_ones_own(hub, run, pairs, tmp_path, capsys):
 def test_an_export_with_other_embeddings_is_not_uploaded(hub, run, monkeypatch, capsys):
     publish_run(run, "me/name")
     here = CodeRepModel.from_pretrained(run / "hub").encode
-    monkeypatch.setattr("hub_cards.verify.encode_elsewhere", lambda _, texts: here(list(texts)))
+    monkeypatch.setattr("hub_cards.verify.run_elsewhere", lambda loads, texts: [here(list(texts)) for _ in loads])
     assert check_export(run / "hub", run / "model") == 0
-    monkeypatch.setattr("hub_cards.verify.encode_elsewhere", lambda _, texts: here(list(texts)) + 0.01)
+    other = lambda loads, texts: [here(list(texts)) + 0.01 for _ in loads]  # noqa: E731
+    monkeypatch.setattr("hub_cards.verify.run_elsewhere", other)
     assert command(run, "--repo", "me/name", "--push") == 1
-    assert "gives other embeddings elsewhere, by up to 1.0e-02" in capsys.readouterr().err
+    assert "gives other embeddings elsewhere (AutoModel), by up to 1.0e-02" in capsys.readouterr().err
     assert hub.requests == []
 
 
@@ -293,33 +219,6 @@ rows = load_dataset("me/data", "pairs", split="train")
 json.dump({"rows": len(rows), "first": rows[0]}, open("rows.json", "w"))
 json.dump(len(load_dataset("me/both", "stage1", split="train")), open("stage1.json", "w"))
 """
-
-
-@pytest.fixture
-def elsewhere(hub, tmp_path):
-    """Runs Python in a process with caches of its own, a Hub at the server, and in another folder."""
-    folder = tmp_path / "elsewhere"
-    folder.mkdir()
-    dropped = ("PYTHONPATH", "HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_MODULES_CACHE")
-    environment = {name: value for name, value in os.environ.items() if name not in dropped}
-    environment |= {"HF_ENDPOINT": hub.url, "HF_HOME": str(folder / "home"), "HF_TOKEN": TOKEN}
-    environment |= {"HF_HUB_DISABLE_TELEMETRY": "1", "TMPDIR": str(tmp_path)}
-
-    def python(*argv, given=""):
-        done = subprocess.run(
-            [sys.executable, *argv],
-            cwd=folder,
-            env=environment,
-            input=given,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout + done.stderr
-
-    python.folder = folder
-    return python
 
 
 def test_there_and_back(hub, run, pairs, stage1, elsewhere):
@@ -574,7 +473,7 @@ def test_tokens(hub, run, monkeypatch, capsys, token, message):
 @pytest.mark.parametrize(
     ("fault", "message"),
     [
-        (None, "has no Xet storage. Set HF_HUB_DISABLE_XET=1"),
+        (Fault("never"), "the Xet storage of http://127.0.0.1"),
         (Fault("GET .*/xet-write-token/", status=401), "the Hub does not accept the token (Unauthorized)"),
         (Fault("GET .*/xet-write-token/", status=403), "the token may not write to 'me/name' (Forbidden)"),
     ],
@@ -583,10 +482,25 @@ def test_errors_of_the_other_way_up(hub, run, monkeypatch, capsys, fault, messag
     """Large files go through hf_xet where it is installed, which has errors of its own."""
     pytest.importorskip("hf_xet")
     monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", False)
-    hub.faults += [replace(fault)] if fault else []
+    hub.faults.append(replace(fault))
+    hub.xet = f"{hub.url}/_no_storage"
     assert command(run, "--repo", "me/name", "--push", "--no-check") == 1
     error = capsys.readouterr().err.splitlines()[-1]
     assert error.startswith("coderep: ") and message in error and TOKEN not in error
+    assert len(hub.repos["model", "me/name"].history()) == 1
+
+
+def test_a_hub_without_xet_gets_large_files_by_lfs(hub, run, monkeypatch, tmp_path):
+    """The client asks for Xet alone if hf_xet is installed; there and back the bytes go the other way then."""
+    pytest.importorskip("hf_xet")
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", False)
+    push(run)
+    asked = [request for request in hub.requests if "xet-write-token" in request.path]
+    assert {request.status for request in asked} == {404} and hub.sent("PUT /_storage/") > 0
+    repo, weights = hub.repos["model", "me/name"], (run / "hub" / "model.safetensors").read_bytes()
+    assert len(repo.history()) == 2 and repo.read("model.safetensors") == weights
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", False)
+    assert Path(hf_hub_download("me/name", "model.safetensors", cache_dir=tmp_path / "cache")).read_bytes() == weights
 
 
 @pytest.mark.parametrize("metadata", ["license: [", "license: nobodys"])
@@ -647,6 +561,12 @@ def test_links_to_elsewhere_are_refused(run, tmp_path, capsys):
         assert command(exported, "--repo", "me/name") == 2
         assert "is a link to outside of the folder" in capsys.readouterr().err
         (exported / link).unlink()
+    (run / "model").unlink()
+    shutil.copytree(exported, run / "model")
+    (run / "model" / "vocab.txt").symlink_to(secret / "model.onnx")  # a layout would have a copy of it
+    assert command(run, "--repo", "me/name") == 2
+    assert "vocab.txt' is a link to outside of the folder" in capsys.readouterr().err
+    assert not (exported / "vocab.txt").exists()
     (exported / "copy.json").symlink_to("config.json")  # inside
     assert command(exported, "--repo", "me/name") == 0
     assert "copy.json" in capsys.readouterr().out
@@ -702,6 +622,28 @@ def test_a_token_in_a_file_or_record_stops_the_publication(hub, run, capsys):
     assert hub.requests == []
 
 
+@pytest.mark.parametrize("token", [TOKEN, "hf_" + "A1b2" * 9])
+@pytest.mark.parametrize("column", ["text", "negatives", "meta"])
+def test_a_token_in_a_shard_stops_the_publication(hub, shards, token, column, capsys):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    path = sorted(shards.glob("train-*"))[2]
+    rows = pq.read_table(path)
+    last = [None] * (len(rows) - 1)
+    values = {
+        "text": pa.array([*rows["text"].to_pylist()[:-1], f"a {token}"]).dictionary_encode(),
+        "negatives": pa.array([*last, ["fine", f"key = '{token}'"]]),
+        "meta": pa.array([*last, {"number": 1, "lines": [{"said": token}]}]),
+    }
+    known = rows.drop_columns([column]) if column in rows.column_names else rows
+    pq.write_table(known.append_column(column, values[column]), path)
+    assert command(shards, "--repo", "me/data", "--push") == 2
+    error = capsys.readouterr().err
+    assert f"{path.name}' holds a Hub token in column '{column}', among rows 0 to {len(rows) - 1}" in error
+    assert token not in error and hub.requests == []
+
+
 def test_redact():
     assert redact("https://me:pass@host/x?signature=1 and hf_" + "x" * 20) == "https://***@host/x and ***"
 
@@ -710,108 +652,3 @@ def test_redact():
 def test_names_that_are_none(run, repo, capsys):
     assert command(run, "--repo", repo) == 2
     assert "repo" in capsys.readouterr().err
-
-
-# while training
-
-
-SMALL = ["--model_config", "{hidden_size: 32, num_hidden_layers: 1, num_attention_heads: 2, intermediate_size: 64}"]
-SMALL += ["--max_length", "64", "--per_device_train_batch_size", "4", "--max_steps", "4", "--save_steps", "2"]
-
-
-def train(stage1, output, *more):
-    argv = ["--data", str(stage1 / "rows"), "--tokenizer", str(stage1 / "tokenizer"), "--output_dir", str(output)]
-    return coderep.main(["train", "mlm", *argv, *SMALL, "--push_to_hub", "true", *more])
-
-
-@pytest.fixture
-def unchecked(monkeypatch):
-    """Without the process that loads an export; `checked` holds what would have been."""
-    checked = []
-    monkeypatch.setattr("hub_cards.publish.check_export", lambda *folders: checked.append(folders))
-    return checked
-
-
-def layout(files):
-    return {name for name in files if not name.startswith(("last-checkpoint/", ".gitattributes"))}
-
-
-def test_a_trainer_pushes_what_the_command_publishes(hub, stage1, tmp_path, unchecked, capsys):
-    """Each save and the end are whole versions, private, one commit each, with the card of the command."""
-    output, hub_options = tmp_path / "run", ["--hub_model_id", "me/mlm", "--hub_always_push", "true"]
-    assert train(stage1, output, *hub_options, "--hub_token", TOKEN) == 0
-    repo = hub.repos["model", "me/mlm"]
-    messages = ["End of training", *(f"Training in progress, step {step}" for step in (4, 2)), "initial commit"]
-    assert [commit.message for commit in repo.history()] == messages and repo.private
-    plan = publish_run(output, "me/mlm").plan
-    assert unchecked == [(output / "hub", output / "model")]
-    for commit in repo.history()[:-1]:
-        assert layout(commit.files) == {file.path for file in plan.files}
-        assert b"me/mlm" in repo.read("README.md", commit.oid)
-    for file in plan.files:
-        assert repo.read(file.path) == file.source.read_bytes(), file.path
-    before = CodeRepModel.from_pretrained(output / "checkpoint-2").state_dict()
-    (tmp_path / "step 2").mkdir()
-    for name in ("config.json", "model.safetensors"):
-        (tmp_path / "step 2" / name).write_bytes(repo.read(name, repo.history()[2].oid))
-    pushed = CodeRepModel.from_pretrained(tmp_path / "step 2").state_dict()
-    assert all(torch.equal(before[name], pushed[name]) for name in before)
-    captured = capsys.readouterr()
-    assert TOKEN not in captured.out + captured.err
-    for path in output.rglob("*"):
-        assert not path.is_file() or TOKEN.encode() not in path.read_bytes(), path
-    assert [path.name for path in output.iterdir() if path.name.startswith(".hub")] == []
-
-
-def test_a_trainer_pushes_its_checkpoints(hub, stage1, tmp_path, unchecked):
-    options = ["--hub_model_id", "me/mlm", "--hub_strategy", "checkpoint", "--hub_always_push", "true"]
-    assert train(stage1, tmp_path / "run", *options, "--hub_private_repo", "false") == 0
-    repo = hub.repos["model", "me/mlm"]
-    assert not repo.private
-    state = {name.partition("/")[2] for name in repo.at("main").files if name.startswith("last-checkpoint/")}
-    assert {"trainer_state.json", "model.safetensors", "optimizer.pt", "scheduler.pt"} <= state
-    assert "training_args.bin" not in state
-    assert json.loads(repo.read("last-checkpoint/trainer_state.json"))["global_step"] == 4
-    assert len(repo.history()) == 4
-
-
-def test_a_failed_push_at_the_end_is_made_up_for_by_the_same_command(hub, stage1, tmp_path, unchecked, capsys):
-    options = ["--hub_model_id", "mlm", "--hub_strategy", "end"]
-    hub.faults.append(Fault("POST .*/commit/", status=503))
-    assert train(stage1, tmp_path / "run", *options) == 1
-    assert "the Hub failed (503" in capsys.readouterr().err.splitlines()[-1]
-    assert train(stage1, tmp_path / "run", *options) == 0
-    repo = hub.repos["model", "me/mlm"]  # of the token's owner
-    assert [commit.message for commit in repo.history()] == ["End of training", "initial commit"]
-
-
-def test_a_failed_push_meanwhile_does_not_stop_training(hub, stage1, tmp_path, unchecked, capsys):
-    hub.faults.append(Fault("POST .*/commit/", status=503))
-    options = ["--hub_model_id", "me/mlm", "--hub_always_push", "true"]
-    assert train(stage1, tmp_path / "run", *options) == 0
-    assert "no push of step 2: the Hub failed (503" in capsys.readouterr().err
-    assert [commit.message for commit in hub.repos["model", "me/mlm"].history()][0] == "End of training"
-
-
-def test_a_trainer_that_may_not_push_says_so_before_training(hub, stage1, tmp_path, monkeypatch, capsys):
-    monkeypatch.delenv("HF_TOKEN")
-    assert train(stage1, tmp_path / "run", "--hub_model_id", "me/mlm") == 1
-    assert "no Hub token on this machine" in capsys.readouterr().err
-    assert not list((tmp_path / "run").glob("checkpoint-*"))
-
-
-def test_a_contrastive_trainer_pushes_without_a_finished_run(hub, run, pairs, tmp_path):
-    """From Python: `trainer.push_to_hub()` lays out the model as it is."""
-    from transformers import AutoTokenizer
-
-    from coderep import ContrastiveArguments, ContrastiveTrainer
-
-    arguments = ContrastiveArguments(output_dir=str(tmp_path / "out"), data=str(pairs), hub_model_id="lab/pairs")
-    model = CodeRepModel.from_pretrained(run / "model")
-    trainer = ContrastiveTrainer(model, arguments, processing_class=AutoTokenizer.from_pretrained(run / "model"))
-    trainer.create_model_card()
-    assert "lab/pairs" in (tmp_path / "out" / "README.md").read_text()
-    assert trainer.push_to_hub("As it is").changed
-    repo = hub.repos["model", "lab/pairs"]
-    assert repo.history()[0].message == "As it is" and "modeling_coderep.py" in repo.at("main").files
-    assert repo.read("model.safetensors") == (tmp_path / "out" / "hub" / "model.safetensors").read_bytes()

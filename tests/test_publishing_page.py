@@ -14,31 +14,16 @@ import sys
 from pathlib import Path
 
 import pytest
-from huggingface_hub import DatasetCard, ModelCard, close_session, constants
+from hub_runs import TOKEN
+from hub_runs import hub as hub
+from huggingface_hub import DatasetCard, ModelCard
 
 import coderep
 from hub_cards.metadata import check_card
 
-sys.path.insert(0, str(Path(__file__).parent))
-from hub_server import HubServer, User
-
 # Raised inside huggingface_hub.
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
 PAGE = Path(coderep.__file__).resolve().parent / "docs" / "PUBLISHING.md"
-TOKEN = "hf_" + "tokenOfAReaderOfThePage" + "0123456789"
-
-
-@pytest.fixture
-def hub(tmp_path, monkeypatch):
-    with HubServer() as server:
-        server.users[TOKEN] = User("me")
-        for name, value in (("ENDPOINT", server.url), ("HF_HUB_OFFLINE", False), ("HF_HUB_DISABLE_XET", True)):
-            monkeypatch.setattr(constants, name, value)
-        monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "no token"))
-        monkeypatch.setenv("HF_TOKEN", TOKEN)
-        close_session()
-        yield server
-        close_session()
 
 
 def blocks(language):
@@ -73,7 +58,8 @@ def test_the_page_takes_a_user_to_the_hub(hub, demo, corpus, tmp_path, monkeypat
         shutil.copyfile(corpus / name, user / "my_project" / name)
     monkeypatch.chdir(user)
     # Each export would be loaded in a process of its own, as test_publishing.py has it; here that is done at the end.
-    monkeypatch.setattr("hub_cards.publish.check_export", lambda *_: 0.0)
+    for module in ("publish", "layout"):
+        monkeypatch.setattr(f"hub_cards.{module}.check_export", lambda *_: 0.0)
     for words in commands():
         assert words[0] == "coderep"
         assert coderep.main(words[1:]) == 0, (words, capsys.readouterr().err)
@@ -81,6 +67,7 @@ def test_the_page_takes_a_user_to_the_hub(hub, demo, corpus, tmp_path, monkeypat
             assert not hub.repos, "a dry run pushed"
         if "more.json" in words and "--output" in words and words[1] == "card":
             assert "| bm25 |" in (user / "card.md").read_text()
+    assert 'from_pretrained("checkpoints/mine", trust' in (user / "checkpoints" / "mine" / "README.md").read_text()
     pushed = {"me/code-encoder", "me/open-encoder", "me/code-pairs", "me/code-data", "me/tuned"}
     assert {repo.id for repo in hub.repos.values()} == pushed
     assert [repo.id for repo in hub.repos.values() if not repo.private] == ["me/open-encoder"]

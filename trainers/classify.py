@@ -7,6 +7,7 @@ functions what an encoder is good for, over several seeds; this leaves one model
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -25,16 +26,19 @@ from transformers import (
 from data_collators.files import write_json
 from modeling_coderep import CodeRepForSequenceClassification
 
-from .arguments import ClassifyArguments, run_command
+from .arguments import ClassifyArguments
 from .backbones import position_limit
 from .classifier import fit_probe, freeze_encoder, head_names, load_classifier, row_collator, tokenize_rows
 from .classify_data import LabelledRows, load_labelled
+from .command_line import run_command
 from .evaluation.classification import predict_classes
 from .evaluation.classification_sets import ClassificationSet, Examples
 from .evaluation.classify_protocol import FINETUNE, METRICS, PROBE, finetune_rate, published_protocol, task_kind
-from .finished import save_without_steps
+from .finished import MODEL, RUN, save_without_steps
+from .hub_push import PushesExport
 from .lora import add_lora
 from .progress import say
+from .publisher import open_repo, the_publisher
 from .records import EvalResult, machine, versions
 from .stage import load_tokenizer, require_data, train_and_save
 
@@ -43,14 +47,16 @@ _STAGE = "classification"
 _LORA_RATE = 10
 
 
-class ClassifyTrainer(Trainer):
+class ClassifyTrainer(PushesExport, Trainer):
     """HF's Trainer for classification: the mean cross-entropy of a batch, whatever the model would make of labels.
 
-    `tokens_seen` counts the tokens that this process has trained on, without padding.
+    `tokens_seen` counts the tokens that this process has trained on, without padding. `score_first` is done before the
+    finished run is pushed, so that its card has the scores.
     """
 
     args: ClassifyArguments
     tokens_seen = 0
+    score_first: Callable[[], None] | None = None
     loss_is_scaled_for_ga = False  # the loss is a mean over the batch
 
     def compute_loss(
@@ -66,6 +72,12 @@ class ClassifyTrainer(Trainer):
         smoothing = self.args.label_smoothing_factor
         loss = nn.functional.cross_entropy(outputs.logits.float(), labels_B, label_smoothing=smoothing)
         return (loss, {"logits": outputs.logits}) if return_outputs else loss
+
+    def push_to_hub(self, *args: Any, **kwargs: Any) -> Any:
+        """As in the base class, behind the scores of a finished run."""
+        if self.score_first and Path(self.args.output_dir, RUN).is_file():
+            self.score_first()
+        return super().push_to_hub(*args, **kwargs)
 
 
 def train_classify(args: ClassifyArguments) -> Path:
@@ -85,15 +97,26 @@ def train_classify(args: ClassifyArguments) -> Path:
     choose_rates(args, data, model)
     if args.freeze_encoder and isinstance(model, CodeRepForSequenceClassification):
         fit = partial(fit_probe, model, tokenizer, data, args)
+        where = open_repo(args) if args.push_to_hub else None  # refused before the work
         folder = save_without_steps(_STAGE, model, tokenizer, args, set_stats(data), fit)
+        write_scores(folder, tokenizer, data, args)
+        if where:
+            the_publisher().publish(Path(args.output_dir), where, "End of training")
     else:
         folder = _tune(args, data, model, tokenizer)
+        write_scores(folder, tokenizer, data, args)
+    return folder
+
+
+def write_scores(
+    folder: Path, tokenizer: PreTrainedTokenizerBase, data: ClassificationSet, args: ClassifyArguments
+) -> None:
+    """Write the scores of a saved classifier beside its folder, unless they are there; the first process does."""
     results = Path(args.output_dir, RESULTS)
     if args.process_index == 0 and not results.is_file():
         rows = [asdict(result) for result in score(folder, tokenizer, data, args)]
         write_json(results, {"results": rows, "machine": machine(), "versions": versions()})
         say(f"{_STAGE}: macro-F1 {rows[0]['value']:.4f}, accuracy {rows[1]['value']:.4f} on {rows[0]['n']:,} examples")
-    return folder
 
 
 def choose_rates(args: ClassifyArguments, data: ClassificationSet, model: PreTrainedModel) -> None:
@@ -130,6 +153,7 @@ def _tune(
         eval_dataset=tokenize(test) if args.eval_strategy != "no" else None,
         compute_metrics=_metrics,
     )
+    trainer.score_first = partial(write_scores, Path(args.output_dir, MODEL), tokenizer, data, args)
     return train_and_save(_STAGE, trainer, tokenizer, lambda: trainer.tokens_seen, stats=set_stats(data))
 
 
@@ -142,6 +166,7 @@ def set_stats(data: ClassificationSet) -> dict[str, Any]:
     """What records tell of a set, as stats.json does of data sets made here."""
     return {
         "kind": "labels",
+        "inputs": len(data.train.codes),
         "sources": [data.name],
         "languages": {},
         "classes": data.classes,
@@ -164,7 +189,9 @@ def score(
     predicted = [model.config.id2label[number] for number in numbers_N.tolist()]
     adapters = f"LoRA of rank {args.lora_rank}"
     how = "frozen encoder" if args.freeze_encoder else adapters if args.lora_rank else "all weights"
-    protocol = f"trained model ({how}), {args.num_train_epochs:g} epochs, lr {args.learning_rate:g}, seed {args.seed}"
+    at_once = args.freeze_encoder and isinstance(model, CodeRepForSequenceClassification)  # has epochs alone
+    long = f"{args.num_train_epochs:g} epochs" if at_once or args.max_steps <= 0 else f"{args.max_steps:,} steps"
+    protocol = f"trained model ({how}), {long}, lr {args.learning_rate:g}, seed {args.seed}"
     record = (str(folder), f"{task_kind(data)} classification", data.name, data.revision, protocol)
     seconds = round(time.monotonic() - started, 2)
     return [
@@ -172,6 +199,7 @@ def score(
             *(*record, name, metric(predicted, data.test.labels), len(data.test), seconds),
             domain="in-domain",
             counts=data.problems,
+            split=data.split,
         )
         for name, metric in METRICS.items()
     ]

@@ -5,11 +5,12 @@ model's code, in several commits. Here each push is one commit of the exported l
 far. With `hub_strategy=checkpoint` the state of the optimizer goes too, in the files of tensors that torch writes: the
 one thing that is no safetensors file, and only for whom asks for it.
 
-Cards and export belong to `hub_cards`, which trainers may not import, so it hands itself in: `set_publisher`.
+Of several processes the first alone talks to the Hub.
 """
 
 from __future__ import annotations
 
+import copy
 import os
 import shutil
 import tempfile
@@ -17,13 +18,12 @@ import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import Any
 
 from huggingface_hub import HfApi
-from transformers import TrainingArguments
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_utils import HubStrategy
 from transformers.utils import PushInProgress
 
@@ -31,70 +31,31 @@ from data_collators.builders.store import STATS, load_stats
 
 from .checkpoints import MarkComplete
 from .finished import CLAIM, MODEL, RUN
+from .hub_state import LAST, pushed_state
+from .lora import is_adapted, merged
+from .processes import on_first
 from .progress import say
+from .publisher import Destination, destination, repo_name, take_token, the_publisher
 from .records import RunRecord
 from .run_recipe import recipe_of
+from .sentence_folder import SentenceFolder
 
 HUB = "hub"  # folder in the output folder that holds what was pushed last
-# What training goes on from, besides the weights. Not the arguments: a pickle of classes, which HF reads with care.
-STATE = ("trainer_state.json", "optimizer.pt", "scheduler.pt", "scaler.pt")
-
-
-@dataclass(frozen=True)
-class Destination:
-    """Where a Trainer pushes to.
-
-    Args:
-        repo: owner/name, or a name alone: the owner of the token's.
-        public: Whether everybody may see it.
-        revision: Branch.
-        token: The token; None takes the one that is logged in.
-    """
-
-    repo: str
-    public: bool = False
-    revision: str = "main"
-    token: str | None = field(default=None, repr=False)
-
-
-class Publisher(Protocol):
-    """What `hub_cards` does for a Trainer."""
-
-    def open(self, where: Destination) -> str:
-        """Make sure that the repo is there and may be written to; its full name."""
-
-    def card(self, run: Path, repo: str) -> str:
-        """The card of a run's folder."""
-
-    def lay_out(self, run: Path, output: Path, repo: str) -> None:
-        """Write the model of a run's folder as the folder that goes to the Hub."""
-
-    def push(self, folder: Path, where: Destination, message: str, state: dict[str, Path]) -> Any:
-        """Upload such a folder, and the files of a training checkpoint, in one commit."""
-
-    def publish(self, run: Path, where: Destination, message: str) -> Any:
-        """`coderep card publish` of a finished run."""
-
-
-_publisher: Publisher | None = None
-
-
-def set_publisher(publisher: Publisher) -> None:
-    """Say who lays out and uploads what Trainers push."""
-    global _publisher
-    _publisher = publisher
 
 
 class PushesExport:
     """To be named before `Trainer` among the bases of a class: its methods for the Hub, with our layout and card.
 
-    A push while training runs in the background, and one that fails is told and does not stop the training; the next
-    one goes on from what arrived. The last push, after training, must succeed.
+    What could not be published is refused before training. A push while training runs in the background, and one that
+    fails is told and does not stop the training; the next one goes on from what arrived. The last push, after training,
+    must succeed.
     """
 
     push_in_progress: PushInProgress | None = None
     data_stats: Mapping[str, Any] = MappingProxyType({})  # of the training data, for the record
+    sentence_folder: SentenceFolder | None = None  # that the model is from, and is saved as again
     _hub_token: str | None = None
+    _saved: Path | None = None  # checkpoint that is to be pushed
 
     def init_hf_repo(self, token: str | None = None, private: bool | None = None) -> None:
         """Make sure, before training, that the repo can be pushed to; without `hub_private_repo=False` it is private.
@@ -103,15 +64,29 @@ class PushesExport:
             ValueError: Nobody said who publishes, or the name of the repo is taken.
             OSError: There is no token, or the Hub refuses or does not answer.
         """
-        # The arguments are pickled into every checkpoint.
-        self._hub_token, self.args.hub_token = token or self.args.hub_token or self._hub_token, None
-        if not self.is_world_process_zero():
-            return
+        self._hub_token = take_token(self.args, token) or self._hub_token
         if private is not None:
             self.args.hub_private_repo = private
-        name = self.args.hub_model_id or Path(self.args.output_dir).absolute().name
-        self.hub_model_id = self._publish_by().open(self._destination(name))
+        where = self._destination(repo_name(self.args))
+        self.hub_model_id = on_first(self.accelerator, lambda: the_publisher().open(where))
         self.push_in_progress = None
+
+    def train(self, *args: Any, **kwargs: Any) -> Any:
+        """HF's `train`; a run that is to be pushed and could not be is refused before it begins.
+
+        Raises:
+            ValueError: The model is of a kind that cannot be published, or its card cannot be written.
+            OSError: The tokenizer has no file that others can read.
+        """
+        if self.args.push_to_hub:
+            on_first(self.accelerator, self._check_publishable)
+            self.remove_callback(_PushSaved)
+            self.add_callback(_PushSaved(self))  # behind the one that marks a checkpoint as complete
+        return super().train(*args, **kwargs)
+
+    def _check_publishable(self) -> None:
+        with self._run_so_far() as run:
+            the_publisher().check(run, self.hub_model_id)
 
     def push_to_hub(
         self,
@@ -147,39 +122,40 @@ class PushesExport:
         self.callback_handler.on_push_begin(self.args, self.state, self.control)
         self._finish_current_push()
         where = self._destination(self.hub_model_id, revision)
-        publisher = self._publish_by()
 
         def push() -> Any:
             if finished:
-                return publisher.publish(output, where, message)
-            return publisher.push(output / HUB, where, message, {})
+                return the_publisher().publish(output, where, message)
+            return the_publisher().push(output / HUB, where, message, {})
 
         if place:
             with self._run_so_far(place) as run:
-                publisher.lay_out(run, output / HUB, where.repo)
+                the_publisher().lay_out(run, output / HUB, where.repo)
             shutil.rmtree(place)
         return push() if blocking else HfApi().run_as_future(push)
 
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:
         """Write the card of the records so far as README.md of the output folder; HF's arguments are not asked."""
         if self.is_world_process_zero():
-            name = self.hub_model_id or self.args.hub_model_id or Path(self.args.output_dir).absolute().name
-            with self._run_so_far(None) as run:
-                text = self._publish_by().card(run, name)
+            with self._run_so_far() as run:
+                text = the_publisher().card(run, self.hub_model_id or repo_name(self.args))
             Path(self.args.output_dir, "README.md").write_text(text, encoding="utf-8")
 
     def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
-        strategy = self.args.hub_strategy
-        if not self.is_world_process_zero() or strategy == HubStrategy.END:
-            return None
+        self._saved = Path(checkpoint_folder)  # other processes still write to it: see `_PushSaved`
+
+    def _push_saved(self) -> None:
+        """Push the checkpoint that was saved last, in the background, if the strategy says so."""
+        checkpoint, self._saved, strategy = self._saved, None, self.args.hub_strategy
+        if checkpoint is None or not self.is_world_process_zero() or strategy == HubStrategy.END:
+            return
         if self.push_in_progress is not None and not self.push_in_progress.is_done():
             if not self.args.hub_always_push:
-                return None
+                return
             self._finish_current_push()  # it reads the folder that this one is laid out in
         self.callback_handler.on_push_begin(self.args, self.state, self.control)
-        checkpoint, output = Path(checkpoint_folder), Path(self.args.output_dir)
-        where, publisher = self._destination(self.hub_model_id), self._publish_by()
-        step = self.state.global_step
+        output, step = Path(self.args.output_dir), self.state.global_step
+        where, publisher = self._destination(self.hub_model_id), the_publisher()
         try:
             with self._run_so_far(checkpoint) as run:
                 publisher.lay_out(run, output / HUB, where.repo)
@@ -187,8 +163,8 @@ class PushesExport:
             return say(f"no push of step {step}: {error}")
         state = {}
         if strategy in (HubStrategy.CHECKPOINT, HubStrategy.ALL_CHECKPOINTS):
-            folder = "last-checkpoint" if strategy == HubStrategy.CHECKPOINT else checkpoint.name
-            state = {f"{folder}/{path.name}": path for path in _checkpoint_files(checkpoint)}
+            name = LAST if strategy == HubStrategy.CHECKPOINT else checkpoint.name
+            state = pushed_state(checkpoint, output / CLAIM, name)
 
         def push() -> None:
             try:
@@ -198,21 +174,13 @@ class PushesExport:
 
         job: Future = HfApi().run_as_future(push)
         self.push_in_progress = PushInProgress([job])
-        return None
 
     def _destination(self, repo: str, revision: str | None = None) -> Destination:
-        public = self.args.hub_private_repo is False
-        return Destination(repo, public, revision or self.args.hub_revision or "main", self._hub_token)
-
-    @staticmethod
-    def _publish_by() -> Publisher:
-        if _publisher is None:
-            raise ValueError("push_to_hub has nobody to publish: `import hub_cards.training` before.")
-        return _publisher
+        return destination(self.args, repo, self._hub_token, revision)
 
     @contextmanager
-    def _run_so_far(self, checkpoint: Path | None) -> Iterator[Path]:
-        """A folder like that of a finished run, for a while: record, claim, and the model of a checkpoint."""
+    def _run_so_far(self, checkpoint: Path | None = None) -> Iterator[Path]:
+        """A folder like that of a finished run, for a while: record, claim, model; without a checkpoint no weights."""
         output = Path(self.args.output_dir)
         output.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=output, prefix=".hub.") as folder:
@@ -220,14 +188,32 @@ class PushesExport:
             self._record().save(run / RUN)
             if (output / CLAIM).is_file():
                 shutil.copyfile(output / CLAIM, run / CLAIM)
-            if checkpoint is not None:
-                (run / MODEL).mkdir()
-                for path in [checkpoint / "config.json", *checkpoint.glob("*.safetensors*")]:
-                    (run / MODEL / path.name).symlink_to(os.path.abspath(path))
-                if self.processing_class is None:
-                    raise ValueError("a push needs the tokenizer: give it to the Trainer as processing_class.")
-                self.processing_class.save_pretrained(run / MODEL)
+            self._put_model(run / MODEL, checkpoint)
             yield run
+
+    def _put_model(self, folder: Path, checkpoint: Path | None) -> None:
+        """Config, tokenizer and modules of the model in a folder, with the weights of a checkpoint if there is one.
+
+        Raises:
+            ValueError: The Trainer has no tokenizer.
+        """
+        folder.mkdir()
+        model = self.accelerator.unwrap_model(self.model)
+        if checkpoint is None:
+            whole = model.get_base_model() if is_adapted(model) else model
+            config = copy.deepcopy(whole.config)
+            config.architectures = [type(whole).__name__]
+            config.save_pretrained(folder)
+        elif is_adapted(model):  # the checkpoint holds the adapters alone
+            merged(copy.deepcopy(model)).save_pretrained(folder)
+        else:
+            for path in [checkpoint / "config.json", *checkpoint.glob("*.safetensors*")]:
+                (folder / path.name).symlink_to(os.path.abspath(path))
+        if self.processing_class is None:
+            raise ValueError("a push needs the tokenizer: give it to the Trainer as processing_class.")
+        self.processing_class.save_pretrained(folder)
+        if self.sentence_folder:
+            self.sentence_folder.write(folder)
 
     def _record(self) -> RunRecord:
         marks = [call for call in self.callback_handler.callbacks if isinstance(call, MarkComplete)]
@@ -246,13 +232,18 @@ class PushesExport:
         )
 
 
+class _PushSaved(TrainerCallback):
+    """Pushes a checkpoint once all processes have written their files of it."""
+
+    def __init__(self, trainer: PushesExport) -> None:
+        self._trainer = trainer
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Called by the Trainer behind its own files, and behind `MarkComplete`, which waits for the processes."""
+        self._trainer._push_saved()
+
+
 def _stats_of(args: TrainingArguments) -> dict[str, Any]:
     """What is known of the training data of a Trainer that was made by hand."""
     folder = getattr(args, "data", None)
     return load_stats(folder) if folder and Path(folder, STATS).is_file() else {}
-
-
-def _checkpoint_files(checkpoint: Path) -> list[Path]:
-    """The files of a training checkpoint that training goes on from."""
-    files = [checkpoint / "config.json", *checkpoint.glob("*.safetensors*"), *checkpoint.glob("rng_state*.pth")]
-    return sorted(path for path in [*files, *(checkpoint / name for name in STATE)] if path.is_file())

@@ -41,6 +41,7 @@ class EvalResult:
         domain: Whether the model was trained on data of this kind: "zero-shot", "in-domain" or "unknown".
         spread: Standard deviation over seeds, where there are several.
         counts: What was left out or cut, and how often.
+        split: Part of the set that was read, such as "test"; "" if it has none, or none is known.
     """
 
     model: str
@@ -57,6 +58,7 @@ class EvalResult:
     domain: str = "unknown"
     spread: float | None = None
     counts: dict[str, int] = field(default_factory=dict)
+    split: str = ""
 
 
 @dataclass

@@ -8,11 +8,12 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from transformers import PreTrainedTokenizerBase
+from .model_paths import check_checkpoint
 
-from .checkpoints import check_checkpoint
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 MODULES, SETTINGS = "modules.json", "config_sentence_transformers.json"
 # Names that releases gave to the settings of the transformer.
@@ -62,6 +63,9 @@ class SentenceFolder:
 
 def saved_json(source: str | Path, name: str, revision: str | None = None) -> Any:
     """A JSON file of a checkpoint folder or Hub repo; {} if it has none."""
+    if Path(source).is_dir():
+        path = Path(source, name)
+        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     from transformers.utils import cached_file
 
     path = cached_file(
@@ -108,7 +112,7 @@ def read_sentence_folder(source: str | Path, revision: str | None = None) -> Sen
     names = [f"{prefix}{name}" for name in (_TRANSFORMER, *(f"sentence_{kind}_config.json" for kind in _OLDER))]
     transformer = next((found for name in names if (found := saved_json(source, name, revision))), {})
     pooling, settings = saved_json(source, pooling_path, revision), saved_json(source, SETTINGS, revision)
-    prompts = _prompts(settings)
+    prompts = chosen_prompts(settings)
     if prompts and not pooling.get("include_prompt", True):
         raise ValueError(
             f"{str(source)!r} leaves its prompts out of the pooling, which cannot be trained here. "
@@ -146,8 +150,8 @@ def _pooling(config: dict[str, Any], source: str | Path) -> str:
     return _POOLING[modes[0]]
 
 
-def _prompts(settings: dict[str, Any]) -> dict[str, str]:
-    """What texts and codes begin with, as `encode_query` and `encode_document` choose it."""
+def chosen_prompts(settings: dict[str, Any]) -> dict[str, str]:
+    """What texts and codes begin with by a model's settings, as `encode_query` and `encode_document` choose it."""
     known, default = settings.get("prompts") or {}, settings.get("default_prompt_name")
     chosen = {}
     for side, names in (("text", _QUERY), ("code", _DOCUMENT)):

@@ -9,7 +9,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -53,6 +53,7 @@ class ClassificationSet:
         train: At least two classes.
         test: Examples whose label no training example has stay: they count as wrong.
         problems: What is wrong with the set -> how often.
+        split: What the examples to test on are called in the set: "test" or "valid"; "" if they were drawn here.
     """
 
     name: str
@@ -60,6 +61,7 @@ class ClassificationSet:
     train: Examples
     test: Examples
     problems: dict[str, int] = field(default_factory=dict)
+    split: str = ""
 
     def __post_init__(self) -> None:
         for part, examples in (("training", self.train), ("test", self.test)):
@@ -105,7 +107,7 @@ def read_classification(folder: str | Path, *, name: str | None = None) -> Class
             "with lines {code, label} or {code1, code2, label}."
         )
     train, held_out = (collect(_examples(path), path) for path in (folder / TRAIN, test))
-    return make_set(name or folder.resolve().name, _task(folder), train, held_out)
+    return replace(make_set(name or folder.resolve().name, _task(folder), train, held_out), split=test.stem)
 
 
 def make_set(

@@ -126,7 +126,8 @@ def evaluate_classification(
     for metric, function in METRICS.items():
         value, spread = mean_and_spread([function(labels_N, data.test.labels) for labels_N in predictions])
         record = (learner.name, f"{kind} classification", data.name, data.revision, label, metric)
-        extra = {"domain": domain, "spread": spread, "counts": {name: count for name, count in counts.items() if count}}
+        extra = {"domain": domain, "spread": spread, "split": data.split}
+        extra["counts"] = {name: count for name, count in counts.items() if count}
         results.append(EvalResult(*record, value, len(data.test), seconds, **extra))
     return results
 

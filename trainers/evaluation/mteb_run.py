@@ -91,6 +91,7 @@ def to_results(
     protocol = f"mteb {evaluated.mteb_version}" + (f", {max_length} tokens" if max_length else "")
     common = {"model": model, "revision": evaluated.dataset_revision, "protocol": protocol, "domain": domain}
     common |= {"task": _kind(task), "seconds": round(evaluated.evaluation_time or 0, 2)}
+    common["split"] = next(iter(evaluated.scores)) if len(evaluated.scores) == 1 else ""
     results, means = [], []
     for scores in (scores for split in evaluated.scores.values() for scores in split):
         subset = scores["hf_subset"]

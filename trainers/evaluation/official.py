@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -138,11 +138,11 @@ def load_official(name: str, root: str | Path | None = None, split: str | None =
     kind, _, language = name.partition(":")
     split = "valid" if split in VALID else split or "test"
     try:
-        if root is None:
-            return _from_hub(name, kind, language, split)
-        return _from_files(name, kind, language, split, Path(root))
+        found = _from_files(name, kind, language, split, Path(root)) if root else _from_hub(name, kind, language, split)
     except FileNotFoundError as error:
         raise FileNotFoundError(_missing(name, error)) from error
+    # CodeNet has one part; files that `write_beir` wrote say themselves which part they are.
+    return found if kind == "codenet" or found.split else replace(found, split=split)
 
 
 def write_beir(data: RetrievalSet, folder: str | Path, *, source: str = "", overwrite: bool = False) -> None:
@@ -174,6 +174,7 @@ def write_beir(data: RetrievalSet, folder: str | Path, *, source: str = "", over
                 file.write(f"{data.query_ids[query]}\t{data.document_ids[place]}\t{float(gain)!r}\n")
         task = f"{data.task}, in-language" if data.same_language else data.task
         record = {"name": data.name, "task": task, "source": source, "revision": data.revision}
+        record |= {"split": data.split} if data.split else {}
         write_json(partial / META, {**record, "problems": data.problems})
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -85,7 +85,7 @@ def load_classification(name: str, root: str | Path | None = None, *, seed: int 
     if name == "runtime-error":
         parts = {part: balanced(rows, seed, problems) for part, rows in parts.items()}
     train, test = (collect(rows, name) for rows in parts.values())
-    return make_set(name, entry.task, train, test, problems)
+    return replace(make_set(name, entry.task, train, test, problems), split="" if _is_drawn(entry) else "test")
 
 
 def balanced(rows: list[Labelled], seed: int, problems: Counter[str] | None = None) -> list[Labelled]:
@@ -115,8 +115,12 @@ def _is_fine(label: str) -> bool:
     return "".join(filter(str.isalpha, label)).lower() == "noerror"
 
 
+def _is_drawn(entry: OfficialClassification) -> bool:
+    return entry.task == "complexity"
+
+
 def _rows(entry: OfficialClassification, root: str | Path | None, part: str, seed: int) -> Rows:
-    drawn = entry.task == "complexity"
+    drawn = _is_drawn(entry)
     if root is not None:
         rows = entry.read(Path(root), part)
     elif entry.hub:

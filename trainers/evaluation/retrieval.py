@@ -85,6 +85,7 @@ def evaluate_retrieval(
     def result(metric: str, values_Q: np.ndarray, query_language: str = "", corpus_language: str = "") -> EvalResult:
         value, n = mean(values_Q)
         extra = {"query_language": query_language, "corpus_language": corpus_language, "domain": domain}
+        extra["split"] = data.split
         record = (model or scorer.name, data.task, data.name, data.revision, label, metric, value, n, seconds)
         return EvalResult(*record, **extra, counts={} if corpus_language else counts)
 
