@@ -18,16 +18,23 @@ from torch.utils.data import Dataset
 from transformers import BatchEncoding, PreTrainedTokenizerBase
 
 from .hard_positives import PARTS, check_parts, hard_positive_of
+from .rows import OF_CODES, SUMMARY, TEXT_KIND
 
 # Text beyond so many characters a token is not tokenized, unless it turns out that the tokens are longer.
 _CHARACTERS_PER_TOKEN = 8
 
 
 class Pairs(Dataset):
-    """Pair rows that carry the (seed, epoch, row number) from which the collator draws."""
+    """Pair rows that carry the (seed, epoch, row number) from which the collator draws.
 
-    def __init__(self, rows: Any, seed: int = 0) -> None:
-        self.rows, self.seed, self.epoch = rows, seed, 0
+    Args:
+        rows: The rows.
+        seed: Another seed draws otherwise.
+        whole_N: Rows whose code is never shown in part (bool), such as `shared_hard_positives`; None: there are none.
+    """
+
+    def __init__(self, rows: Any, seed: int = 0, whole_N: np.ndarray | None = None) -> None:
+        self.rows, self.seed, self.epoch, self.whole_N = rows, seed, 0, whole_N
 
     def set_epoch(self, epoch: int) -> None:
         """Redraw hard positives and negatives for an epoch."""
@@ -37,14 +44,15 @@ class Pairs(Dataset):
         return len(self.rows)
 
     def __getitem__(self, row: int) -> dict[str, Any]:
-        return {**self.rows[row], "draw": (self.seed, self.epoch, row)}
+        whole = self.whole_N is not None and bool(self.whole_N[row])
+        return {**self.rows[row], "draw": (self.seed, self.epoch, row), "whole": whole}
 
 
 class PairCollator:
     """Tokenizes the sides of pairs, without padding.
 
     A row is a mapping with `text` and `code`. The other columns of `PairRow` give hard positives, `negatives` is a list
-    of codes that do not answer the text; both may be missing.
+    of codes that do not answer the text; both may be missing. A row that is marked `whole` has no hard positive.
 
     Args:
         tokenizer: Adds its special tokens itself and keeps them under truncation.
@@ -55,10 +63,13 @@ class PairCollator:
         hard_positive_drop: These parts, among signature, return and docstring; None: all, as in the paper. See
             `hard_positives.hard_positive_of`.
         max_negatives: Most negatives of a row that a batch takes; of more, as many are drawn.
+        docstring_text_rate: Share of summaries in whose place the whole doc comment stands: long descriptions.
+        docstring_code_rate: Share of codes shown whole that stand below their doc comment, as much of what people
+            search does. No pair has both. Texts that `coderep data augment` made of codes are left alone.
         prompts: What a `text` and a `code` begin with for models that want it; hashes leave it out.
 
     Raises:
-        ValueError: A length is below 2 (one token and EOS), the rate outside [0, 1], a part unknown, or `max_negatives`
+        ValueError: A length is below 2 (one token and EOS), a rate outside [0, 1], a part unknown, or `max_negatives`
             below 0.
     """
 
@@ -71,6 +82,8 @@ class PairCollator:
         hard_positive_rate: float = 1.0,
         hard_positive_drop: Collection[str] | None = None,
         max_negatives: int = 4,
+        docstring_text_rate: float = 0.0,
+        docstring_code_rate: float = 0.0,
         prompts: Mapping[str, str] | None = None,
     ) -> None:
         for name, length in (("max_text_length", max_text_length), ("max_code_length", max_code_length)):
@@ -80,10 +93,16 @@ class PairCollator:
             raise ValueError(f"hard_positive_rate must lie in [0, 1], got {hard_positive_rate}.")
         if max_negatives < 0:
             raise ValueError(f"max_negatives must be at least 0 (none are used), got {max_negatives}.")
+        if min(docstring_text_rate, docstring_code_rate) < 0 or docstring_text_rate + docstring_code_rate > 1:
+            raise ValueError(
+                "docstring_text_rate and docstring_code_rate are shares of different pairs: none may be negative, and "
+                f"their sum at most 1, got {docstring_text_rate} and {docstring_code_rate}."
+            )
         self.tokenizer = tokenizer
         self.max_text_length, self.max_code_length = max_text_length, max_code_length
         self.hard_positive_drop = check_parts(PARTS if hard_positive_drop is None else hard_positive_drop)
         self.hard_positive_rate, self.max_negatives = hard_positive_rate, max_negatives
+        self.docstring_text_rate, self.docstring_code_rate = docstring_text_rate, docstring_code_rate
         self.prompts = dict(prompts or {})
 
     def __call__(self, features: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
@@ -100,8 +119,7 @@ class PairCollator:
         """
         check_pairs(features)
         draws = [self._generator(feature) for feature in features]
-        texts = [feature["text"] for feature in features]
-        codes = [self._code(feature, rng) for feature, rng in zip(features, draws, strict=True)]
+        texts, codes = zip(*map(self._shown, features, draws), strict=True)
         batch = {**self._side("text", texts, self.max_text_length), **self._side("code", codes, self.max_code_length)}
         if self.max_negatives and any(feature.get("negatives") is not None for feature in features):
             drawn = [self._negatives(feature, rng) for feature, rng in zip(features, draws, strict=True)]
@@ -116,8 +134,20 @@ class PairCollator:
         return np.random.default_rng(feature.get("draw") or zlib.crc32(feature["code"].encode("utf-8", "replace")))
 
     def _code(self, feature: Mapping[str, Any], rng: np.random.Generator) -> str:
-        hard = rng.random() < self.hard_positive_rate
+        hard = rng.random() < self.hard_positive_rate and not feature.get("whole")
         return (hard and hard_positive_of(feature, self.hard_positive_drop)) or feature["code"]
+
+    def _shown(self, feature: Mapping[str, Any], rng: np.random.Generator) -> tuple[str, str]:
+        """What a pair shows as its text and as its code."""
+        text, code, docstring = feature["text"], self._code(feature, rng), feature.get("docstring")
+        if not docstring or not self.docstring_text_rate + self.docstring_code_rate:
+            return text, code
+        kind, lot = feature.get(TEXT_KIND) or SUMMARY, rng.random()
+        if kind == SUMMARY and lot < self.docstring_text_rate:
+            return docstring, code
+        if kind not in OF_CODES and code == feature["code"] and lot >= 1 - self.docstring_code_rate:
+            return text, f"{docstring}\n{code}"
+        return text, code
 
     def _negatives(self, feature: Mapping[str, Any], rng: np.random.Generator) -> list[str]:
         found = list(feature.get("negatives") or [])
@@ -125,7 +155,7 @@ class PairCollator:
             return found
         return [found[place] for place in rng.choice(len(found), self.max_negatives, replace=False)]
 
-    def _side(self, side: str, texts: list[str], max_length: int) -> dict[str, Tensor]:
+    def _side(self, side: str, texts: Sequence[str], max_length: int) -> dict[str, Tensor]:
         prompt = self.prompts.get("text" if side == "text" else "code", "")
         tokens = self._tokenize([prompt + text for text in texts], max_length)
         lengths = np.fromiter(map(len, tokens), dtype=np.int64, count=len(tokens))

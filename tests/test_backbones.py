@@ -252,3 +252,9 @@ def test_pooling_is_read_through_wrappers():
     model = SimpleNamespace(config=SimpleNamespace(pooling="cls"))
     assert pooling_of(SimpleNamespace(module=model)) == "cls" == pooling_of(model)
     assert pooling_of(SimpleNamespace(config=SimpleNamespace())) == "mean"
+
+
+@pytest.mark.parametrize("rate", ["docstring_text_rate", "docstring_code_rate"])
+def test_doc_comments_that_rows_lack_are_missed_before_training(rate, checkpoint, pairs, tmp_path):
+    with pytest.raises(ValueError, match=f"{rate}=0.1 needs the column 'docstring', which these pairs lack"):
+        train_contrastive(arguments(checkpoint("bert"), pairs, tmp_path / "out", **{rate: 0.1}))

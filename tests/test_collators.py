@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -724,3 +725,33 @@ def test_pair_collator_refuses_nonsense(tokenizer, options, message):
 def test_rows_that_are_no_pairs_are_refused(tokenizer, row, message):
     with pytest.raises(ValueError, match=message):
         PairCollator(tokenizer)([PAIR, row])
+
+
+def pairs_shown(tokenizer, row, draws=400, **rates):
+    """How often a pair shows which text and code."""
+    collate = PairCollator(tokenizer, hard_positive_rate=0, **rates)
+    return Counter(collate._shown(row, np.random.default_rng(draw)) for draw in range(draws))
+
+
+def test_doc_comments_stand_for_texts_and_above_codes_as_often_as_asked(tokenizer):
+    row = {"text": "Adds.", "code": "def add(a, b): ...", "docstring": "Adds.\n\nTwo numbers, that is."}
+    long, commented = (row["docstring"], row["code"]), (row["text"], f"{row['docstring']}\n{row['code']}")
+    found = pairs_shown(tokenizer, row, docstring_text_rate=0.25, docstring_code_rate=0.5)
+    assert set(found) == {(row["text"], row["code"]), long, commented}
+    assert abs(found[long] - 100) < 40 and abs(found[commented] - 200) < 50  # four standard deviations and more
+    assert set(pairs_shown(tokenizer, row, 50)) == {(row["text"], row["code"])}
+    assert set(pairs_shown(tokenizer, row | {"docstring": ""}, 50, docstring_text_rate=1.0)) == {
+        (row["text"], row["code"])
+    }
+
+
+@pytest.mark.parametrize("kind, texts, codes", [("query", 1, 2), ("renamed", 1, 1), ("across", 1, 1), (None, 2, 2)])
+def test_only_summaries_become_longer_and_texts_of_code_stay_alone(tokenizer, kind, texts, codes):
+    row = {"text": "add two", "code": "def add(a, b): ...", "docstring": "Adds two.", "text_kind": kind}
+    found = pairs_shown(tokenizer, row, 60, docstring_text_rate=0.5, docstring_code_rate=0.5)
+    assert (len({text for text, _ in found}), len({code for _, code in found})) == (texts, codes)
+
+
+def test_shares_of_doc_comments_that_cannot_be(tokenizer):
+    with pytest.raises(ValueError, match="their sum at most 1, got 0.7 and 0.4"):
+        PairCollator(tokenizer, docstring_text_rate=0.7, docstring_code_rate=0.4)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import signal
 import sys
@@ -354,6 +355,72 @@ def test_rows_of_a_json_file_become_pairs(tmp_path):
     run_with = PoolOptions(pool=5, columns=(("text", "a"), ("code", "b")))
     file.write_text(json.dumps({"a": "text 1", "b": "code 1"}) + "\n")
     assert filter_consistency(Fake(vector=perfect), file, tmp_path / "named", ALL, run_with)["consistency"]["kept"] == 1
+
+
+def own_rows():
+    """Users' own rows, some without a language, one without a code; codes of several lines, with what CSV quotes."""
+    rows = [{"query": f"text {n}", "func": f'code {n},\n  "é;\tü"\n', "lang": "Go", "id": f"r{n}"} for n in range(12)]
+    rows[3]["func"], rows[5]["lang"] = "  ", None
+    return rows
+
+
+def table_of(path, rows):
+    """The rows in the format that the file's name says."""
+    if path.suffix == ".jsonl":
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    elif path.suffix == ".parquet":
+        table = pa.Table.from_pylist(rows)
+        if "dictionary" in path.name:  # as pandas writes categories, and polars all text
+            table = table.set_column(2, "lang", table["lang"].dictionary_encode())
+            table = table.set_column(1, "func", table["func"].cast(pa.large_string()))
+        pq.write_table(table, path, row_group_size=5)
+    else:
+        encoding = "utf-8-sig" if "excel" in path.name else "utf-8"
+        with path.open("w", newline="", encoding=encoding) as file:
+            writer = csv.DictWriter(file, list(rows[0]), delimiter="," if path.suffix == ".csv" else "\t")
+            writer.writeheader()
+            writer.writerows(rows)
+    return path
+
+
+FORMATS = ("mine.jsonl", "mine.csv", "excel.csv", "mine.tsv", "mine.parquet", "dictionary.parquet")
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_rows_of_every_format_become_the_same_pairs(tmp_path, name):
+    """From a file; and from a folder whose test split passes through."""
+    file, folder = table_of(tmp_path / name, own_rows()), tmp_path / "folder"
+    folder.mkdir()
+    table_of(folder / f"train-{name}", own_rows()), table_of(folder / f"valid-{name}", own_rows()[:2])
+    for data in (file, folder):
+        stats, _ = run(data, tmp_path / f"of {data.name}", perfect, columns=(("language", "lang"), ("code", "func")))
+        rows = load_split(tmp_path / f"of {data.name}", "train").to_list()
+        kept = [row for row in own_rows() if row["func"].strip()]
+        for mine, theirs in zip(rows, kept, strict=True):
+            assert (mine["text"], mine["code"], mine["id"]) == (theirs["query"], theirs["func"], theirs["id"])
+            assert mine["language"] == ("go" if theirs["lang"] else "unknown") and mine[RANK] == 1
+        assert stats["dropped"] == {"empty code": 1} and stats["splits"]["train"]["rows"] == 11
+    assert load_split(tmp_path / "of folder", "test")["text"][:] == ["text 0", "text 1"]
+
+
+def test_the_same_rows_have_the_same_fingerprint_in_every_format(tmp_path):
+    rows, named = [{**row, "lang": "Go"} for row in own_rows()], (("code", "func"),)
+    outputs = [run(table_of(tmp_path / name, rows), tmp_path / f"of {name}", columns=named)[0] for name in FORMATS]
+    assert len({stats["fingerprint"] for stats in outputs}) == 1
+
+
+@pytest.mark.parametrize("name", ["mine.csv", "mine.parquet"])
+def test_the_command_takes_a_table(command, tmp_path, name):
+    """And goes on with it after a kill; here what a killed run leaves is made by a share of the work."""
+    file = table_of(tmp_path / name, own_rows())
+    argv = [str(file) if word == str(tmp_path / "pairs") else word for word in command]
+    argv = [*argv, str(tmp_path / "out"), "--columns", "text=query", "code=func"]
+    assert coderep.main([*argv, "--shard", "1/2"]) == coderep.main(argv) == 0
+    stats = load_stats(tmp_path / "out")
+    assert stats["consistency"]["kept"] + stats["consistency"]["dropped"] == 11
+    table_of(file, own_rows()[:8])
+    assert coderep.main([*argv, "--overwrite"]) == 0
+    assert sum(load_stats(tmp_path / "out")["consistency"][name] for name in ("kept", "dropped")) == 7
 
 
 # shares of several machines

@@ -13,62 +13,21 @@ from pair_runs import stage2 as stage2
 from pair_runs import train_argv
 from running import weights
 from safetensors.torch import load_file
+from small_batches import VOCAB, batch_of, small_config, step, trainer_of
 from torch import nn
 from transformers import BertConfig, BertModel
 
 import coderep
 import trainers
-from modeling_coderep import CodeRepConfig, CodeRepModel
+from modeling_coderep import CodeRepModel
 from trainers import ContrastiveArguments, ContrastiveTrainer
-from trainers.arguments import build_arguments, parse_arguments
+from trainers.command_line import build_arguments, parse_arguments
 from trainers.embedding import FlatTexts, embed_texts, mini_batches
 from trainers.gradcache import cached_backward
 from trainers.losses import bimodal_contrastive_loss, unimodal_contrastive_loss
 from trainers.pair_metrics import code_ranks, mean_reciprocal_ranks
 
 CPU = torch.device("cpu")
-VOCAB = 50
-
-
-def small_config(**options):
-    sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
-    defaults = {"vocab_size": VOCAB, "max_position_embeddings": 32, "initializer_range": 0.3}
-    dropout = dict.fromkeys(("embedding_dropout", "hidden_dropout", "attention_dropout"), 0.0)
-    return CodeRepConfig(**{**defaults, **sizes, **dropout, **options})
-
-
-def batch_of(pairs, negatives=None, seed=0, repeats=False):
-    """A batch as `PairCollator` makes it: texts of 1 to 5 tokens, codes of 1 to 13."""
-    draw = torch.Generator().manual_seed(seed)
-    batch = {}
-    for side, count, longest in (("text", pairs, 5), ("code", pairs, 13), ("negative", negatives, 9)):
-        if count is None:
-            continue
-        lengths = torch.randint(1, longest + 1, (count,), generator=draw)
-        ids = [torch.randint(5, VOCAB, (int(length),), generator=draw) for length in lengths]
-        if repeats and count > 3:
-            ids[3] = ids[0]  # two pairs with the same text, or the same code
-        batch[f"{side}_input_ids"] = torch.cat(ids) if ids else torch.zeros(0, dtype=torch.long)
-        batch[f"{side}_lengths"] = torch.tensor([len(row) for row in ids], dtype=torch.long)
-        batch[f"{side}_hash"] = torch.tensor([hash(tuple(row.tolist())) for row in ids], dtype=torch.long)
-    return batch
-
-
-def trainer_of(model, folder, packed=None, **options):
-    options = {"max_text_length": 8, "max_code_length": 16, **options}
-    args = build_arguments(ContrastiveArguments, {"output_dir": str(folder), "disable_tqdm": True, **options})
-    trainer = ContrastiveTrainer(model=model, args=args, train_dataset=[0])
-    trainer.current_gradient_accumulation_steps = 1
-    trainer.packed = trainer.packed if packed is None else packed
-    return trainer
-
-
-def step(trainer, batch):
-    """Loss and gradients of one training step."""
-    model = trainer.model
-    model.zero_grad()
-    loss = trainer.training_step(model, dict(batch))
-    return loss, {name: weight.grad.clone() for name, weight in model.named_parameters() if weight.grad is not None}
 
 
 def plainly(model, batch):
@@ -109,6 +68,24 @@ def test_a_cached_step_is_the_plain_gradient(tmp_path, tokens, pairs, negatives,
     batch = batch_of(pairs, negatives, repeats=repeats)
     trainer = trainer_of(model, tmp_path, packed, mini_batch_tokens=tokens)
     assert_same(step(trainer, batch), plainly(model, batch), rtol=1e-9, atol=1e-11)
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_without_caching_every_text_is_encoded_once(tmp_path, packed):
+    model, batch = CodeRepModel(small_config()).double(), batch_of(7)
+    tokens = sum(int(batch[f"{side}_lengths"].sum()) for side in ("text", "code"))
+    seen = []
+    model.register_forward_pre_hook(
+        lambda module, args, given: seen.append(int(given.get("attention_mask", given["input_ids"].ne(-1)).sum())),
+        with_kwargs=True,
+    )
+    for caching, most in ((True, 2 * tokens), (False, tokens)):
+        seen.clear()
+        trainer = trainer_of(model, tmp_path, packed, mini_batch_tokens=26, gradient_caching=caching)
+        mine = step(trainer, batch)
+        assert len(seen) > 2 and tokens <= sum(seen) <= most
+        assert (sum(seen) == tokens) != caching
+        assert_same(mine, plainly(model, batch), rtol=1e-9, atol=1e-11)
 
 
 @pytest.mark.parametrize("kept, same_code", [(0, False), (1, False), (1, True), (3, False), (None, False)])

@@ -10,6 +10,7 @@ from pair_runs import stage2 as stage2
 from pair_runs import train_argv
 from running import SGD, SHARD_ON_CPU, assert_close, fsdp_environment, losses, weights
 from running import train as train
+from safetensors.torch import load_file
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs fork and gloo")
 
@@ -66,6 +67,22 @@ def test_accumulated_batches_are_means(train, stage2, tmp_path, wrapper):
     codes, logs = train(train_argv(stage2, two, 4, *more, *CACHED), 2, before, env)
     assert codes == [0, 0], logs
     assert_same_numbers(two, one)
+
+
+def test_adapters_in_two_processes_are_those_of_one(train, stage2, tmp_path):
+    """Weights of the merged model, the adapters themselves, and what the logs tell."""
+    more = [*COMMON, "--lora_rank", "2", "--learning_rate", "0.1"]
+    one, two = tmp_path / "one", tmp_path / "two"
+    assert train(train_argv(stage2, one, 12, *more))[0] == [0]
+    codes, logs = train(train_argv(stage2, two, 6, *more, *CACHED), 2)
+    assert codes == [0, 0], logs
+    assert_same_numbers(two, one)
+    mine, theirs = (load_file(folder / "adapter" / "adapter_model.safetensors") for folder in (two, one))
+    assert_close(mine, theirs)
+    assert mine.keys() == theirs.keys() and max(mine[name].abs().max() for name in mine if "lora_B" in name) > 1e-3
+    before = load_file(stage2 / "model" / "model.safetensors")
+    moved = {name for name, weight in weights(two).items() if not torch.equal(weight, before[name])}
+    assert moved and all(name.startswith("layers.") for name in moved)
 
 
 @pytest.mark.slow

@@ -8,11 +8,14 @@ import re
 import shutil
 import signal
 import sys
+from pathlib import Path
 
 import pytest
+import torch
 from pair_runs import stage2 as stage2
 from pair_runs import train_argv
 from running import FULL, TORN, Run, assert_same_run, finish
+from safetensors.torch import load_file
 
 from trainers.checkpoints import last_complete_checkpoint
 from trainers.interruption import EXIT_CODE
@@ -25,7 +28,7 @@ STEPS = 18
 COMMON = ["--max_steps", str(STEPS), "--save_steps", "5", "--save_total_limit", "1", "--learning_rate", "1e-3"]
 VARIANTS = {
     "plain": ["--dataloader_num_workers", "1"],
-    "cached": ["--mini_batch_tokens", "120", "--gradient_accumulation_steps", "2"],
+    "cached": ["--mini_batch_tokens", "120", "--gradient_accumulation_steps", "2", "--text_geometry_weight", "0.5"],
 }
 
 
@@ -72,6 +75,30 @@ def test_a_run_stopped_in_every_way_ends_with_the_same_weights(start, stage2, re
     assert f"stage 2: resumed at step {saved}\n" in run.log
     assert_same_run(tmp_path / "run", expected)
     assert finish(run.begin()) == 0 and "stage 2: done before" in run.log
+
+
+KILLED_BEFORE_THE_MODEL = """
+import os, signal, trainers.stage
+trainers.stage.save_finished = lambda *args: os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_killed_before_the_final_model_the_best_one_is_saved(start, stage2, tmp_path):
+    """All steps are done and the last checkpoint is complete; the rate is so high that later steps do harm."""
+    more = ["--max_steps", "6", "--eval_strategy", "steps", "--eval_steps", "2", "--save_steps", "2"]
+    more += ["--eval_pairs", "20", "--load_best_model_at_end", "--learning_rate", "0.02", "--mini_batch_tokens", "200"]
+    run = Run(start, train_argv(stage2, tmp_path / "run", 16, *more, "--save_total_limit", "1"), tmp_path)
+    assert finish(run.begin(KILLED_BEFORE_THE_MODEL)) == -signal.SIGKILL
+    last = last_complete_checkpoint(tmp_path / "run")
+    best = Path(json.loads((last / "trainer_state.json").read_text())["best_model_checkpoint"]).name
+    assert last.name == "checkpoint-6" != best and not (tmp_path / "run" / "model").exists()
+    assert finish(run.begin()) == 0, run.log
+    found, wanted, other = (
+        load_file(folder / "model.safetensors")
+        for folder in (tmp_path / "run" / "model", tmp_path / "run" / best, last)
+    )
+    assert all(torch.equal(found[name], wanted[name]) for name in wanted)
+    assert not all(torch.equal(other[name], wanted[name]) for name in wanted)
 
 
 @pytest.mark.slow

@@ -25,11 +25,12 @@ from transformers import AutoModel, AutoModelForSequenceClassification, pipeline
 
 import coderep
 import trainers
-from trainers.arguments import ClassifyArguments, ContrastiveArguments, parse_arguments
+from trainers.arguments import ClassifyArguments, ContrastiveArguments
 from trainers.backbones import embed, load_backbone
 from trainers.classifier import head_names
 from trainers.classify import choose_rates, train_classify
 from trainers.classify_data import LabelledRows, hold_out, load_labelled
+from trainers.command_line import parse_arguments
 from trainers.contrastive import train_contrastive
 from trainers.encode import load_encoder
 from trainers.evaluation import classification as heads
@@ -543,6 +544,17 @@ def test_results_that_a_kill_left_out_are_made(checkpoint, shapes, tmp_path):
     train_classify(classify_arguments(checkpoint(), shapes, tmp_path / "out", freeze_encoder=True))
     assert results(tmp_path / "out") == first
     assert (tmp_path / "out" / "model" / "model.safetensors").stat().st_mtime_ns == weights
+
+
+def test_scores_tell_how_long_the_training_was(checkpoint, shapes, tmp_path):
+    """`max_steps` overrides the epochs, except where nothing is done in steps."""
+    for name, more, expected in (
+        ("steps", {"max_steps": 2}, "trained model (all weights), 2 steps, lr"),
+        ("epochs", {"max_steps": 2, "freeze_encoder": True}, "trained model (frozen encoder), 2 epochs, lr"),
+    ):
+        train_classify(classify_arguments(checkpoint(), shapes, tmp_path / name, num_train_epochs=2, **more))
+        rows = json.loads((tmp_path / name / "results.json").read_text())["results"]
+        assert rows[0]["protocol"].startswith(expected)
 
 
 # the page

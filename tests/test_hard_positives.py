@@ -8,15 +8,17 @@ from itertools import chain, combinations
 from pathlib import Path
 
 import pytest
+from datasets import Dataset
 
 import coderep
-from data_collators import LANGUAGES, PairCollator
+from data_collators import LANGUAGES, PairCollator, Pairs
 from data_collators.builders.pairs import PairExtractor, PairOptions
 from data_collators.builders.store import load_split
 from data_collators.definitions import code_spans, functions, hard_positive, without_docstring
 from data_collators.hard_positives import PARTS, hard_positive_of
 from data_collators.parsing import Span
 from data_collators.rows import SourceFile
+from data_collators.shared_positives import shared_hard_positives
 from data_collators.slices import cut, relocate
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -291,3 +293,102 @@ def test_rows_of_earlier_data_sets(tokenizer):
     with pytest.raises(ValueError, match=r"drop \['signature', 'return'\] needs the column 'docstring'"):
         PairCollator(tokenizer, hard_positive_drop=["signature", "return"])([plain])
     assert PairCollator(tokenizer, hard_positive_drop=["return"], hard_positive_rate=0)([row])["code_lengths"].numel()
+
+
+# hard positives that several texts share
+
+
+def function_row(name, body, text, result="1"):
+    """As `coderep data pairs` writes it, but for the columns that are not looked at."""
+    code = f"def {name}():\n    {body}\n    return {result}".replace("\n    \n", "\n")
+    source = f'def {name}():\n    """{text}."""\n    {body}\n    return {result}\n'.replace("\n    \n", "\n")
+    (function,) = functions(source.encode(), "python")
+    left = hard_positive(source.encode(), function)
+    assert left == body.strip()
+    spans = code_spans(source.encode(), function)
+    return {"text": text, "code": code, "code_body": left, "code_spans": spans, "docstring": f"{text}."}
+
+
+ROWS = [
+    function_row("a", "super()", "Do this"),
+    function_row("b", "super( )", "Do that"),  # not the same to the letter
+    function_row("c", "super()", "Do  this"),
+    function_row("d", "super()  ", "Do more"),
+    function_row("e", "", "Give one"),
+    function_row("f", "", "Give two", "2"),
+    function_row("g", "x = 1", "Set it"),
+    function_row("g", "x = 1", "Set it"),  # with the same text
+    function_row("h", "y = 1", "Set that"),
+    function_row("h", "y = 1", "Set more"),
+]
+
+
+def slowly_shared(rows, drop):
+    """Each row with each other."""
+
+    def squeeze(text):
+        return " ".join(text.split())
+
+    parts = [squeeze(hard_positive_of(row, drop)) for row in rows]
+    return [
+        bool(part)
+        and any(
+            part == other and squeeze(row["text"]) != squeeze(another["text"])
+            for other, another in zip(parts, rows, strict=True)
+        )
+        for part, row in zip(parts, rows, strict=True)
+    ]
+
+
+@pytest.mark.parametrize("drop", SUBSETS, ids=str)
+def test_hard_positives_of_several_texts(drop):
+    found = shared_hard_positives(Dataset.from_list(ROWS), drop).tolist()
+    assert found == slowly_shared(ROWS, drop)
+    if set(drop) == set(PARTS):
+        assert found == [True, False, True, True, False, False, False, False, True, True]
+    if "docstring" not in drop:
+        assert not any(found)
+
+
+def test_codes_that_stand_for_texts_do_not_count():
+    """`coderep data augment` gives a function more rows; their bodies are those of the row that it is from."""
+    rows = [{**row, "text_kind": "summary"} for row in ROWS]
+    more = [{**row, "text": f"def {n}(): pass", "text_kind": "renamed"} for n, row in enumerate(ROWS)]
+    alone = shared_hard_positives(Dataset.from_list(ROWS)).tolist()
+    assert shared_hard_positives(Dataset.from_list(rows + more)).tolist() == alone * 2
+    queries = [{**row, "text_kind": "query"} for row in more]
+    assert sum(shared_hard_positives(Dataset.from_list(rows + queries))) == 2 * (len(ROWS) - 2)  # all with a body
+
+
+def test_rows_without_hard_positives_share_none():
+    plain = Dataset.from_list([{"text": "a", "code": "x"}, {"text": "b", "code": "x"}])
+    assert shared_hard_positives(plain).tolist() == [False, False]
+    assert shared_hard_positives(plain.select([])).tolist() == []
+    with pytest.raises(ValueError, match="needs the column 'code_spans', which these rows lack"):
+        shared_hard_positives(plain, ["return"])
+
+
+def test_shared_ones_are_shown_whole_and_change_no_other_draw(tokenizer):
+    rows = Dataset.from_list([{**row, "negatives": [f"n{n}" for n in range(9)]} for row in ROWS])
+    shared = shared_hard_positives(rows)
+    collator = PairCollator(tokenizer, hard_positive_rate=0.5, max_negatives=2)
+    batches = [
+        collator([pairs[place] for place in range(len(ROWS))]) for pairs in (Pairs(rows), Pairs(rows, 0, shared))
+    ]
+    whole, body = (PairCollator(tokenizer, hard_positive_rate=r)(list(rows))["code_hash"] for r in (0, 1))
+    before, after = (batch["code_hash"] for batch in batches)
+    assert ((before == body) & (before != whole))[shared].any(), "none was to be shown in part: nothing is tested"
+    assert (after[shared] == whole[shared]).all() and (after[~shared] == before[~shared]).all()
+    assert (batches[0]["negative_hash"] == batches[1]["negative_hash"]).all()
+
+
+def test_training_shows_them_whole(tmp_path, tokenizer, capsys):
+    """The command says how many there are, and their bodies are no part of what it trains on."""
+    from trainers import ContrastiveArguments
+    from trainers.contrastive import shown_whole
+
+    args = ContrastiveArguments(output_dir=str(tmp_path))
+    assert shown_whole(args, Dataset.from_list(ROWS)).sum() == 5
+    assert "stage 2: 5 of 10 codes are always shown whole: what would be left" in capsys.readouterr().err
+    args.hard_positive_rate = 0.0
+    assert shown_whole(args, Dataset.from_list(ROWS)) is None and capsys.readouterr().err == ""

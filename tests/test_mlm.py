@@ -38,7 +38,7 @@ from data_collators.parsing import parse
 from data_collators.rows import SourceFile
 from modeling_coderep import CodeRepConfig, CodeRepForMaskedLM
 from trainers import MlmArguments, MlmTrainer, train_mlm
-from trainers.arguments import parse_arguments
+from trainers.command_line import parse_arguments
 from trainers.mlm import check_fit, held_out
 from trainers.perplexity import perplexities, predicted_losses, summed_losses
 

@@ -11,12 +11,13 @@ from torch import Tensor, nn
 
 from .arguments import ContrastiveArguments
 from .losses import bimodal_contrastive_loss, unimodal_contrastive_loss
+from .text_geometry import text_geometry_loss
 
 TEXT, CODE, NEGATIVE = "text", "code", "negative"
 
 
-def check_options(args: ContrastiveArguments, model: nn.Module) -> None:
-    """Refuse options that do not fit the model or the processes.
+def check_options(args: ContrastiveArguments, model: nn.Module, teacher: nn.Module | None = None) -> None:
+    """Refuse options that do not fit the model, its teacher or the processes.
 
     Raises:
         ValueError: One does not.
@@ -30,6 +31,11 @@ def check_options(args: ContrastiveArguments, model: nn.Module) -> None:
         raise ValueError(
             f"mini_batch_tokens needs a process for each of the {args.n_gpu} GPUs. Start with torchrun, or choose one "
             "with CUDA_VISIBLE_DEVICES."
+        )
+    if args.text_geometry_weight and teacher is None:
+        raise ValueError(
+            f"text_geometry_weight={args.text_geometry_weight} needs a teacher. Give ContrastiveTrainer another copy "
+            "of the model to start from as `teacher`."
         )
     rates = [module.p for module in model.modules() if isinstance(module, nn.Dropout)]
     if args.loss == "unimodal" and not any([*rates, getattr(model.config, "attention_dropout", 0)]):
@@ -59,4 +65,17 @@ def batch_loss(args: ContrastiveArguments, embeddings: Sequence[Tensor], hashes:
         code_hash_N=hashes[CODE],
         negative_hash_K=hashes.get(NEGATIVE),
         **options,
+    )
+
+
+def geometry_loss(
+    args: ContrastiveArguments, text_ND: Tensor, teacher_ND: Tensor, hashes: Mapping[str, Tensor]
+) -> Tensor:
+    """How far the texts have moved among each other since the teacher, for the arguments; without its weight."""
+    return text_geometry_loss(
+        text_ND,
+        teacher_ND,
+        temperature=args.text_geometry_temperature,
+        text_hash_N=hashes[TEXT],
+        dims=tuple(args.matryoshka_dims or ()),
     )

@@ -22,10 +22,11 @@ from transformers import (
 
 from data_collators.files import new_folder, write_json
 
+from .model_paths import CONFIG as CONFIG
+from .model_paths import check_checkpoint as check_checkpoint
 from .processes import total
 
 COMPLETE = "complete"  # written into a training checkpoint after everything else
-CONFIG = "config.json"
 _CHECKPOINT = re.compile(r"checkpoint-(\d+)")
 
 
@@ -115,6 +116,13 @@ def last_complete_checkpoint(output_dir: str | Path) -> Path | None:
     return found[max(found)] if found else None
 
 
+def best_checkpoint(state: dict[str, Any], last: Path) -> Path:
+    """The checkpoint that the Trainer's state names as the best one, beside the last one; the last if there is none."""
+    # By its name, since the output folder may have been moved.
+    best = last.with_name(Path(state.get("best_model_checkpoint") or last).name)
+    return best if best.is_dir() else last
+
+
 def save_model(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
@@ -138,22 +146,3 @@ def save_model(
         tokenizer.save_pretrained(partial)
         if more is not None:
             more(partial)
-
-
-def check_checkpoint(path: str | Path) -> str:
-    """The path of a checkpoint folder, or the id of a repo on the Hub, as a string.
-
-    Raises:
-        FileNotFoundError: The path exists but is no checkpoint, or cannot be a repo id either.
-    """
-    folder = Path(path)
-    if folder.is_dir():
-        if not (folder / CONFIG).is_file():
-            raise FileNotFoundError(
-                f"{str(path)!r} is not a checkpoint: it has no {CONFIG}. Name a saved model's folder."
-            )
-    elif folder.exists() or not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", str(path)) or str(path).startswith("."):
-        raise FileNotFoundError(
-            f"checkpoint {str(path)!r} is not a folder. Name a saved model's folder or a Hub repo id."
-        )
-    return str(path)

@@ -17,26 +17,28 @@ from torch import Tensor, nn
 from transformers import Trainer
 
 from .arguments import ContrastiveArguments
-from .batch_loss import CODE, NEGATIVE, TEXT, batch_loss, check_options
-from .embedding import FlatTexts, embed_texts, mini_batches, packs
+from .batch_counts import BatchCounts
+from .batch_loss import CODE, NEGATIVE, TEXT, batch_loss, check_options, geometry_loss
+from .embedding import FlatTexts, embed_texts, mini_batches, packs, texts_of
 from .finite import StopAtBadGradient, check_loss
 from .gathering import gather_rows
-from .gradcache import cached_backward, embed_all
-from .held_out import evaluation_rows
+from .gradcache import cached_backward
 from .hub_push import PushesExport
-from .pair_metrics import code_ranks, mean_reciprocal_ranks
+from .pair_evaluation import UNTRAINED_TOKENS, EvaluatesPairs
+from .teacher import Teacher
 
-EVAL_TOKENS = 8192  # of a mini-batch, without mini_batch_tokens
+_TEACHER = "teacher_embeddings"
 
 
-class ContrastiveTrainer(PushesExport, Trainer):
+class ContrastiveTrainer(PushesExport, EvaluatesPairs, Trainer):
     """HF's Trainer for stage 2.
 
-    All processes see the loss over the pairs of all of them. With `mini_batch_tokens` its gradient is cached (see
-    `trainers.gradcache`). Training stops when loss or gradient is not a number. The logs tell the share of texts whose
-    own code is the nearest in the batch (`own_code_nearest`), the mean cosine of text and code (`pair_cosine`), both
-    as they are in training, dropout included, and the `tokens` since the last log. `evaluate` gives the MRR of each
-    language's pairs of `eval_dataset` among themselves.
+    All processes see the loss over the pairs of all of them. With `mini_batch_tokens` and `gradient_caching` its
+    gradient is cached (see `trainers.gradcache`). Training stops when loss or gradient is not a number. The logs tell
+    the share of texts whose own code is the nearest in the batch (`own_code_nearest`), the mean cosine of text and code
+    (`pair_cosine`), both as they are in training, dropout included, and the `tokens` since the last log; with a teacher
+    also how far the texts have moved among each other (`text_geometry`, see `trainers.text_geometry`; without its
+    weight in the loss). `evaluate` gives the MRR of each language's pairs of `eval_dataset` among themselves.
 
     `tokens_seen` counts the tokens that this process has trained on.
 
@@ -45,6 +47,8 @@ class ContrastiveTrainer(PushesExport, Trainer):
         args: What the recipe says.
         pooling: A key of `POOLERS`; None: what the model's config names, else the mean over real tokens.
         eval_collator: Makes a batch of `eval_dataset`.
+        teacher: An encoder with the same tokenizer and pooling, needed where the arguments have a
+            `text_geometry_weight`: another copy of the model to start from. It is frozen, and not saved.
         **kwargs: `Trainer`'s. The collators' batches are `PairCollator`'s.
 
     Raises:
@@ -62,17 +66,19 @@ class ContrastiveTrainer(PushesExport, Trainer):
         *,
         pooling: str | None = None,
         eval_collator: Callable[[Any], dict[str, Tensor]] | None = None,
+        teacher: nn.Module | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(model, args, **kwargs)
-        check_options(self.args, self.model)
+        check_options(self.args, self.model, teacher)
         self.args.remove_unused_columns = False  # the collator takes columns that no model knows
         self.pooling = pooling or getattr(self.model.config, "pooling", "mean")
         self._pad_id = getattr(self.model.config, "pad_token_id", None) or 0
         self.packed = packs(self.model) and not self.args.torch_compile and self.args.n_gpu <= 1
         self._eval_collator = eval_collator
-        exact = torch.float32 if self.args.device.type == "mps" else torch.float64
-        self._sums_4 = torch.zeros(4, dtype=exact, device=self.args.device)  # pairs, nearest, cosines, tokens
+        self._counts = BatchCounts(self.accelerator)
+        wanted = teacher is not None and self.args.text_geometry_weight > 0
+        self._teacher = Teacher(teacher, self.pooling, self.accelerator) if wanted else None
         self.add_callback(StopAtBadGradient())
 
     def training_step(
@@ -86,9 +92,9 @@ class ContrastiveTrainer(PushesExport, Trainer):
         model.train()
         if callable(getattr(self.optimizer, "train", None)):
             self.optimizer.train()
-        inputs = self._prepare_inputs(inputs)
+        inputs = self._taught(self._prepare_inputs(inputs))
         sides = self._sides(inputs)
-        texts = _join(inputs, sides)
+        texts = texts_of(inputs, sides)
         batches = mini_batches([inputs[f"{side}_lengths"] for side in sides], self.args.mini_batch_tokens, self.packed)
         # DDP and FSDP average the gradients of processes, see `_everyones`.
         scale = self.accelerator.num_processes / self.current_gradient_accumulation_steps
@@ -98,25 +104,44 @@ class ContrastiveTrainer(PushesExport, Trainer):
             partial(self._differentiate, inputs, sides),
             lambda share: self.accelerator.backward(share * scale),
             device=self.args.device,
-            kept=None if self.args.mini_batch_tokens is None else 1,
+            kept=1 if self.args.mini_batch_tokens and self.args.gradient_caching else None,
             idle=self._idle(len(batches)),
             hold=partial(self._hold, model),
             same_code=self.args.torch_compile or is_compiled_module(model),
         )
         self.tokens_seen += len(texts.ids_F)
-        self._sums_4[-1] += len(texts.ids_F)
+        self._counts.add_tokens(len(texts.ids_F))
         return loss / self.current_gradient_accumulation_steps
 
     def compute_loss(
         self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, **kwargs: Any
     ) -> Tensor | tuple[Tensor, dict[str, Tensor]]:
         """The loss of a batch of `PairCollator`, with its graph. Training goes another way, see `training_step`."""
+        inputs = self._taught(inputs)
         sides = self._sides(inputs)
-        texts = [_join(inputs, [side]) for side in sides]
+        texts = [texts_of(inputs, [side]) for side in sides]
         own = [self._embed(model, part, torch.arange(len(part), device=part.ids_F.device)) for part in texts]
         hashes = {side: gather_rows(self.accelerator, inputs[f"{side}_hash"])[0] for side in sides}
-        loss = batch_loss(self.args, [self._everyones(own_ND) for own_ND in own], hashes)
+        loss, _ = self._loss(inputs, [self._everyones(own_ND) for own_ND in own], hashes)
         return (loss, dict(zip(sides, own, strict=False))) if return_outputs else loss
+
+    def _taught(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The batch with the teacher's embeddings of its texts, where there is a teacher."""
+        if self._teacher is None:
+            return inputs
+        budget = self.args.mini_batch_tokens or UNTRAINED_TOKENS
+        return {**inputs, _TEACHER: self._teacher.embed(texts_of(inputs, [TEXT]), budget)}
+
+    def _loss(
+        self, inputs: dict[str, Tensor], embeddings: Sequence[Tensor], hashes: dict[str, Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        """The loss of the items of all processes, and the part of the text geometry in it, before its weight."""
+        loss = batch_loss(self.args, embeddings, hashes)
+        if _TEACHER not in inputs:
+            return loss, loss.new_zeros(())
+        teacher_ND = gather_rows(self.accelerator, inputs[_TEACHER])[0]
+        geometry = geometry_loss(self.args, embeddings[0], teacher_ND, hashes)
+        return loss + self.args.text_geometry_weight * geometry, geometry.detach()
 
     def _sides(self, inputs: dict[str, Tensor]) -> list[str]:
         """What is encoded, side after side: the unimodal loss looks at texts and codes twice."""
@@ -161,65 +186,16 @@ class ContrastiveTrainer(PushesExport, Trainer):
             items_MD.requires_grad_()
             parts = items_MD.split([len(inputs[f"{side}_lengths"]) for side in sides])
             embeddings = [self._everyones(part_ID) for part_ID in parts]
-            loss = batch_loss(self.args, embeddings, hashes)
+            loss, geometry = self._loss(inputs, embeddings, hashes)
             check_loss(loss, self.state.global_step)
             (gradient_MD,) = torch.autograd.grad(loss, items_MD)
-        self._count(parts[0].detach(), embeddings[1].detach(), hashes)
+        self._counts.add(parts[0].detach(), embeddings[1].detach(), hashes[TEXT], hashes[CODE])
+        self._counts.add_geometry(geometry, len(parts[0]))
         return loss.detach(), gradient_MD
-
-    def _count(self, text_ND: Tensor, code_ND: Tensor, hashes: dict[str, Tensor]) -> None:
-        # All processes have the same number of pairs.
-        own_N = torch.arange(len(text_ND), device=text_ND.device) + len(text_ND) * self.accelerator.process_index
-        ranks_N, cosines_N = code_ranks(text_ND, code_ND, own_N, hashes[TEXT], hashes[CODE])
-        self._sums_4[0] += len(text_ND)
-        self._sums_4[1] += (ranks_N == 1).sum()
-        self._sums_4[2] += cosines_N.sum()
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Add what has been counted since the last log."""
         if "loss" in logs:
-            pairs, nearest, cosines, tokens = self.accelerator.reduce(self._sums_4.clone(), "sum").tolist()
-            self._sums_4.zero_()
-            if pairs:
-                logs |= {"own_code_nearest": nearest / pairs, "pair_cosine": cosines / pairs, "tokens": tokens}
+            counted = self._counts.take()
+            logs |= {name: value for name, value in counted.items() if self._teacher or name != "text_geometry"}
         super().log(logs, start_time)
-
-    def evaluate(
-        self, eval_dataset: Any = None, ignore_keys: list[str] | None = None, metric_key_prefix: str = "eval"
-    ) -> dict[str, float]:
-        """MRR of each language's codes for its texts, and the mean over languages; see `pair_metrics`.
-
-        Raises:
-            ValueError: There is no evaluation data.
-        """
-        rows = evaluation_rows(eval_dataset, self.eval_dataset, self._eval_collator)
-        rows = [rows[place] for place in range(len(rows))]
-        names = sorted({row.get("language") or "" for row in rows})
-        own = rows[self.accelerator.process_index :: self.accelerator.num_processes]
-        inputs = self._prepare_inputs(self._eval_collator(own or rows[:1]))
-        inputs["language"] = torch.tensor(
-            [names.index(row.get("language") or "") for row in own], device=self.args.device
-        )
-        text_ND, code_ND = self._encode(inputs)
-        columns = (text_ND, code_ND, inputs["text_hash"], inputs["code_hash"], inputs["language"])
-        text_ND, code_ND, *keys = [gather_rows(self.accelerator, column[: len(own)])[0] for column in columns]
-        ranks_N, _ = code_ranks(text_ND, code_ND, torch.arange(len(text_ND), device=text_ND.device), *keys)
-        metrics = mean_reciprocal_ranks(ranks_N, keys[-1], names, metric_key_prefix)
-        self.log(metrics)
-        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
-        return metrics
-
-    def _encode(self, inputs: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """Embeddings of texts and codes, without dropout."""
-        lengths = [inputs[f"{side}_lengths"] for side in (TEXT, CODE)]
-        batches = mini_batches(lengths, self.args.mini_batch_tokens or EVAL_TOKENS, self.packed)
-        training = self.model.training
-        self.model.eval()
-        embed = partial(self._embed, self.model, _join(inputs, [TEXT, CODE]))
-        items_MD = embed_all(embed, batches, self._idle(len(batches)))
-        self.model.train(training)
-        return items_MD.split([len(lengths_N) for lengths_N in lengths])
-
-
-def _join(inputs: dict[str, Tensor], sides: Sequence[str]) -> FlatTexts:
-    return FlatTexts.join([FlatTexts(inputs[f"{side}_input_ids"], inputs[f"{side}_lengths"]) for side in sides])

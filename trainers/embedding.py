@@ -6,7 +6,7 @@ P = tokens of a mini-batch, D = embedding width.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -53,6 +53,11 @@ class FlatTexts:
         position_P = torch.arange(len(before_P), device=self.ids_F.device) - before_P
         place_P = starts_I.repeat_interleave(lengths_I) + position_P
         return self.ids_F[place_P].unsqueeze(0), position_P.unsqueeze(0)
+
+
+def texts_of(batch: Mapping[str, Tensor], sides: Sequence[str]) -> FlatTexts:
+    """The texts of some sides of a batch of `PairCollator`, side after side."""
+    return FlatTexts.join([FlatTexts(batch[f"{side}_input_ids"], batch[f"{side}_lengths"]) for side in sides])
 
 
 def embed_texts(

@@ -12,8 +12,9 @@ from transformers import AutoModelForMaskedLM, PreTrainedModel
 from data_collators import FoldMaskingCollator, MixedMaskingCollator, PackedDocuments, StreamedDocuments
 from data_collators.builders.store import load_split, load_stats, split_files
 
-from .arguments import MlmArguments, run_command
+from .arguments import MlmArguments
 from .backbones import check_vocabulary, position_limit
+from .command_line import run_command
 from .held_out import held_out_rows
 from .mlm_trainer import MlmTrainer
 from .perplexity import is_ours

@@ -16,15 +16,18 @@ import modeling_coderep
 from data_collators.builders.store import load_stats
 from data_collators.files import claim_folder
 
-from .arguments import StageArguments, check_keys
+from .arguments import StageArguments
 from .checkpoints import (
     COMPLETE,
     MarkComplete,
     SeedProcesses,
     SetEpoch,
+    best_checkpoint,
     last_complete_checkpoint,
 )
+from .command_line import check_keys
 from .finished import CLAIM, MODEL, RUN, check_adapters, load_weights, save_finished
+from .hub_state import adopt_pushed
 from .interruption import StopOnSignal, Stopped
 from .processes import on_first
 from .progress import say, show_progress
@@ -144,7 +147,7 @@ def train_and_save(
         if not hasattr(trainer, "data_stats"):
             raise ValueError(f"push_to_hub is not for {label}. Train without it, then upload {str(output / MODEL)!r}.")
         trainer.processing_class = tokenizer  # what a push puts beside the model
-        trainer.data_stats = stats
+        trainer.data_stats, trainer.sentence_folder = stats, folder
     done, checkpoint = on_first(trainer.accelerator, lambda: _claim(origin, trainer))
     if done:
         say(f"{label}: done before")
@@ -157,7 +160,7 @@ def train_and_save(
     state = json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8")) if checkpoint else None
     if state and state["global_step"] >= state["max_steps"]:
         # Stopped between the last checkpoint and the final model: another call of `train` would add a step.
-        load_weights(trainer, checkpoint)
+        load_weights(trainer, best_checkpoint(state, checkpoint) if args.load_best_model_at_end else checkpoint)
         history, weights = state["log_history"], None
     else:
         _train(label, trainer, meter, checkpoint)
@@ -183,6 +186,7 @@ def train_and_save(
 def _claim(origin: dict[str, Any], trainer: Trainer) -> tuple[bool, Path | None]:
     """Take the output folder: whether the run is done already, and the checkpoint to go on from."""
     output = Path(trainer.args.output_dir)
+    adopt_pushed(output)
     claim_folder(output, CLAIM, origin)
     if (output / RUN).is_file() and (output / MODEL).is_dir():
         return True, None

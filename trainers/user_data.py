@@ -156,7 +156,7 @@ def _from_lines(path: Path, choose: Callable[[Sequence[str]], dict[str, str]]) -
 
 def _csv_rows(path: Path) -> Iterator[dict[str, str]]:
     csv.field_size_limit(min(sys.maxsize, 2**31 - 1))  # functions are longer than its default
-    with path.open(encoding="utf-8", errors="replace", newline="") as file:
+    with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:  # Excel begins files with a mark
         yield from csv.DictReader(file, delimiter=_DELIMITERS[path.suffix])
 
 

@@ -6,10 +6,8 @@ import argparse
 import sys
 from typing import Any
 
-import torch
-
 from ..evaluation.checks import check_encoder
-from ..evaluation.embedders import LOADERS, Embedder, EncoderEmbedder, SentenceTransformerEmbedder, load_embedder
+from ..evaluation.embedders import LOADERS, Embedder, SentenceTransformerEmbedder, load_embedder
 from ..progress import quiet_bars, say
 from ..user_data import parse_columns
 from .options import PoolOptions
@@ -107,30 +105,18 @@ def load(args: argparse.Namespace) -> Embedder:
     """
     quiet_bars()
     embedder = load_embedder(
-        args.model, loader=args.loader, revision=args.revision, dtype=args.dtype, dimensions=args.dimensions
+        args.model,
+        loader=args.loader,
+        revision=args.revision,
+        dtype=args.dtype,
+        dimensions=args.dimensions,
+        device=args.device,
     )
-    place(embedder, args.device)
     library = isinstance(embedder, SentenceTransformerEmbedder)
     kind = "" if library else embedder.encoder.model.config.model_type
     for warning in check_encoder(args.model, embedder.tokenizer, kind):
         say(f"{args.model}: {warning}")
     return embedder
-
-
-def place(embedder: Embedder, device: str | None) -> None:
-    """Move a model to a device; None: an accelerator if there is one.
-
-    Raises:
-        ValueError: There is no such device.
-    """
-    found = device or (torch.accelerator.current_accelerator() if torch.accelerator.is_available() else "cpu")
-    model: Any = embedder.encoder.model if isinstance(embedder, EncoderEmbedder) else getattr(embedder, "model", None)
-    try:
-        if model is not None:
-            model.to(torch.device(found))
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise ValueError(f"device {str(found)!r} cannot be used ({reason}). Name another, such as cpu.") from error
 
 
 def report(figures: dict[str, Any], lines: dict[str, str]) -> None:
