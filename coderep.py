@@ -26,8 +26,9 @@ _MODULES = {
         *("LANGUAGES", "MixedMaskingCollator", "PackedDocuments", "PairCollator", "Pairs"),
         *("functions", "identifiers", "train_tokenizer"),
     ),
-    "data_collators.builders": ("BuildOptions", "PairOptions", "SourceOptions")
-    + ("build_pairs", "build_stage1", "build_tokenizer"),
+    "data_collators.builders": (
+        *("BuildOptions", "PairOptions", "SourceOptions", "build_pairs", "build_stage1", "build_tokenizer"),
+    ),
     "trainers": ("ContrastiveArguments", "MlmArguments", "bimodal_contrastive_loss"),
     "trainers.encode": ("load_encoder",),
     "trainers.evaluation.mteb_model": ("mteb_encoder",),
@@ -50,19 +51,23 @@ COMMANDS = {
     ("data", "pairs"): ("hub_cards.data:pairs", "extract text-code pairs"),
     ("data", "consistency"): ("hub_cards.data:consistency", "keep the pairs that a model finds consistent"),
     ("data", "negatives"): ("hub_cards.data:negatives", "mine hard negatives for pairs"),
+    ("data", "augment"): ("hub_cards.data:augment", "add searches, renamed and twin functions to pairs"),
     ("data", "report"): ("hub_cards.data_report:main", "tables and plots of data sets"),
     ("data", "inspect"): ("data_collators.builders.cli:inspect", "show random pairs of a data set"),
     ("train", "mlm"): ("hub_cards.training:mlm", "stage 1: masked language modelling and deobfuscation"),
     ("train", "contrastive"): ("hub_cards.training:contrastive", "stage 2: bimodal contrastive learning"),
-    ("train", "classify"): ("trainers.classify:main", "a classifier: linear probe, all weights or adapters"),
+    ("train", "classify"): ("hub_cards.training:classify", "a classifier: linear probe, all weights or adapters"),
+    ("train", "average"): ("trainers.averaging:main", "average the weights of encoders"),
+    ("train", "trim"): ("trainers.vocabulary:main", "cut a model's vocabulary to the tokens of pairs"),
     ("eval", "retrieval"): ("trainers.evaluation.cli:main", "text-to-code and code-to-code retrieval"),
     ("eval", "classify"): ("trainers.evaluation.classify_cli:main", "linear probe and fine-tuning on labelled code"),
     ("eval", "mteb"): ("trainers.evaluation.mteb_cli:main", "tasks and benchmarks of mteb"),
     ("eval", "leakage"): ("data_collators.builders.leakage:main", "what training data share with evaluation sets"),
     ("eval", "report"): ("hub_cards.eval_report:main", "one table of many results, with significance and plots"),
     ("encode",): ("trainers.encode:main", "embeddings of the lines of a JSONL file"),
-    ("search",): ("trainers.search:main", "search a code base by meaning"),
+    ("search",): ("trainers.search_cli:main", "search a code base by meaning"),
     ("convert",): ("hub_cards.cli:convert", "write a CodeSage checkpoint so that it loads everywhere"),
+    ("export",): ("hub_cards.cli:export", "write a run's model as a folder laid out like a Hub repo"),
     ("onnx",): ("hub_cards.cli:onnx", "write ONNX files, float32 and int8, beside a checkpoint"),
     ("card", "render"): ("hub_cards.cli:card_render", "write the card of a run or of a data set"),
     ("card", "publish"): ("hub_cards.cli:card_publish", "upload a checkpoint; a dry run unless --push"),
@@ -138,11 +143,7 @@ def _fail(message: str, code: int) -> int:
     return code
 
 
-def _is_command_line() -> bool:
-    return __name__ == "__main__" or Path(sys.argv[0]).stem == "coderep"
-
-
 if __name__ == "__main__":
     sys.exit(main())
-if not _is_command_line():
+if __name__ != "__main__" and Path(sys.argv[0]).stem != "coderep":  # not on the command line
     importlib.import_module("modeling_coderep")

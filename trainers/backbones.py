@@ -10,16 +10,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 from transformers import AutoModel, PreTrainedModel, PreTrainedTokenizerBase
 
 from modeling_coderep.pooling_coderep import POOLERS
 
-from .arguments import TaskArguments
-from .lora import add_lora
 from .sentence_folder import SentenceFolder, read_sentence_folder
-from .stage import load_model
+
+if TYPE_CHECKING:
+    from .arguments import TaskArguments
 
 POOLING = "pooling"
 _POOLER = "pooler"  # BERT's, for predicting the next sentence
@@ -75,6 +76,9 @@ def load_backbone(args: TaskArguments, tokenizer: PreTrainedTokenizerBase) -> Ba
         FileNotFoundError: The checkpoint does not exist.
         ValueError: It is no encoder that can be trained here, or the tokenizer is another model's.
     """
+    from .lora import add_lora  # here, since encoding needs nothing of training
+    from .stage import load_model
+
     folder = read_sentence_folder(args.model) if args.model else None
     model = load_model(AutoModel, args, tokenizer)
     check_encoder_of(model, tokenizer)

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable
 from pathlib import Path
+from typing import ClassVar
 
-import numpy as np
 import torch
 from transformers import AutoTokenizer
 
-from modeling_coderep import embed_padded, encode_texts
+from modeling_coderep import embed_padded
+
+from .text_encoder import TextEncoder
+
+# Where the embeddings are: of a model of transformers' own, of one of ours.
+_OUTPUTS = ("sentence_embedding", "pooler_output")
 
 
-class OnnxEncoder:
+class OnnxEncoder(TextEncoder):
     """An encoder in a checkpoint folder, run by onnxruntime on the CPU.
 
     Args:
@@ -25,6 +30,8 @@ class OnnxEncoder:
         FileNotFoundError: There is no such file.
         ImportError: The extra `onnx` is not installed.
     """
+
+    batch_tokens: ClassVar[int] = 2048
 
     def __init__(self, checkpoint: str | Path, file: str = "onnx/model.onnx", threads: int = 0) -> None:
         try:
@@ -39,30 +46,21 @@ class OnnxEncoder:
         self.session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         self.tokenizer = AutoTokenizer.from_pretrained(checkpoint, trust_remote_code=False)
         config = json.loads((Path(checkpoint) / "config.json").read_text(encoding="utf-8"))
-        self.width = config["hidden_size"]
-        self.max_length = min(config["max_position_embeddings"], self.tokenizer.model_max_length)
+        shapes = {output.name: output.shape for output in self.session.get_outputs()}
+        self._output = next(name for name in _OUTPUTS if name in shapes)
+        self._width = int(shapes[self._output][-1])
+        limits = (config.get("max_position_embeddings"), self.tokenizer.model_max_length)
+        self.max_length = min(limit for limit in limits if limit is not None)
 
-    def encode(
-        self, texts: Sequence[str], *, max_length: int | None = None, batch_tokens: int = 2048, progress: bool = False
-    ) -> np.ndarray:
-        """Embeddings of shape (texts, width), float32, each of length 1.
+    @property
+    def width(self) -> int:
+        """Dimensions of the model's own embeddings."""
+        return self._width
 
-        Raises:
-            ValueError: `max_length` is below 1.
-        """
-        if max_length is not None and max_length < 1:
-            raise ValueError(f"max_length must be at least 1, got {max_length}.")
-        return encode_texts(
-            embed_padded(self._embed, self.tokenizer, "cpu"),
-            self.tokenizer,
-            texts,
-            max_length=min(max_length or self.max_length, self.max_length),
-            batch_tokens=batch_tokens,
-            normalize=True,
-            show_progress=progress,
-            width=self.width,
-        ).numpy()
+    def embedder(self) -> Callable[[list[list[int]]], torch.Tensor]:
+        """A function from the token ids of some texts to their embeddings."""
+        return embed_padded(self._embed, self.tokenizer, "cpu")
 
     def _embed(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
         inputs = {"input_ids": input_ids.numpy(), "attention_mask": attention_mask.numpy()}
-        return torch.from_numpy(self.session.run(["pooler_output"], inputs)[0])
+        return torch.from_numpy(self.session.run([self._output], inputs)[0])

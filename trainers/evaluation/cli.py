@@ -117,6 +117,7 @@ def _scorer(model: str, args: argparse.Namespace) -> Scorer:
         cache=args.cache,
         dimensions=args.dimensions,
         progress=True,
+        device=args.device,
     )
     library = isinstance(embedder, SentenceTransformerEmbedder)
     for warning in check_encoder(
@@ -150,6 +151,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--loader", default="auto", choices=LOADERS, help="library that loads the model (default: auto)")
     add("--revision", help="commit, tag or branch of a model on the Hub")
     add("--dtype", default="float32", choices=("float32", "bfloat16", "float16"), help="weights (default: float32)")
+    add("--device", help="where the model runs, such as cuda:1 (default: an accelerator if there is one)")
     add("--cache", help="folder of kept embeddings (default: $CODEREP_CACHE, else ~/.cache/coderep)")
     add("--in-domain", nargs="+", default=(), metavar="SET", help="sets of whose kind the model was trained, * allowed")
     add("--zero-shot", nargs="+", default=(), metavar="SET", help="sets of which the model has seen nothing, * allowed")

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..checkpoints import CONFIG
+from ..devices import place
 from ..embedding_cache import cached_embeddings, model_fingerprint
 from ..encode import Encoder, load_encoder
 from ..progress import say
@@ -189,6 +190,7 @@ def load_embedder(
     cache: str | Path | None = None,
     dimensions: int | None = None,
     progress: bool = False,
+    device: str | None = None,
 ) -> Embedder:
     """The model in a folder or Hub repo, ready to embed. Code that a checkpoint brings along is not run.
 
@@ -201,11 +203,12 @@ def load_embedder(
         cache: See `cache_folder`.
         dimensions: Keep the first so many dimensions.
         progress: Show bars on a terminal, lines elsewhere.
+        device: Where the model runs, such as "cuda:1"; None: an accelerator if there is one.
 
     Raises:
         FileNotFoundError: The path is no checkpoint.
         ImportError: The library that the model needs is not installed.
-        ValueError: The loader is unknown.
+        ValueError: The loader is unknown, or there is no such device.
     """
     if loader not in LOADERS:
         raise ValueError(f"loader must be one of {', '.join(LOADERS)}, got {loader!r}.")
@@ -220,12 +223,13 @@ def load_embedder(
     common = {"name": str(path), "cache": cache, "dimensions": dimensions, "progress": progress, "changes": changes}
     loader = _choose(source, revision) if loader == "auto" else loader
     if loader == "transformers":
-        encoder = load_encoder(source, revision)
+        encoder = load_encoder(source, revision, device=device)
         encoder.model.to(dtype_of(dtype))
         return EncoderEmbedder(limit=encoder.max_length, encoder=encoder, **common)
     if loader == "static" and revision is not None:
         raise ValueError("static models are read at their newest revision only. Leave --revision out.")
     model = _static(source) if loader == "static" else _sentence_transformer(source, revision, dtype)
+    place(model, device)
     limit = model.max_seq_length
     limit = None if limit is None or math.isinf(limit) else int(limit)
     return SentenceTransformerEmbedder(limit=limit, model=model, **common)
@@ -264,7 +268,7 @@ def _sentence_transformers() -> Any:
 def _sentence_transformer(source: str, revision: str | None, dtype: str) -> Any:
     library = _sentence_transformers()
     return library.SentenceTransformer(
-        source, revision=revision, trust_remote_code=False, model_kwargs={"dtype": dtype_of(dtype)}
+        source, device="cpu", revision=revision, trust_remote_code=False, model_kwargs={"dtype": dtype_of(dtype)}
     )
 
 
@@ -274,4 +278,4 @@ def _static(source: str) -> Any:
         part = library.sentence_transformer.modules.StaticEmbedding.from_model2vec(source)
     except ImportError as error:
         raise ImportError("static models need model2vec: pip install model2vec") from error
-    return library.SentenceTransformer(modules=[part])
+    return library.SentenceTransformer(modules=[part], device="cpu")

@@ -21,6 +21,7 @@ from data_collators.builders.store import STATS, load_split, load_stats
 from data_collators.builders.tables import language_name
 from data_collators.files import json_lines
 
+from ..held_out import held_out_rows
 from .preprocessing import codesage_tokens
 from .ranking import Relevance
 
@@ -46,6 +47,8 @@ class RetrievalSet:
         same_language: Rank for each query only the documents in its language.
         joined_tokens: The documents as their published tokens joined by blanks, where the set has them.
         problems: What is wrong with the set -> how often.
+        split: Part of a larger set that this is, such as "test"; "" if of none that is known. The revision, which is a
+            hash of the content, does not depend on it.
     """
 
     name: str
@@ -60,6 +63,7 @@ class RetrievalSet:
     same_language: bool = False
     joined_tokens: Sequence[str] | None = None
     problems: dict[str, int] = field(default_factory=dict)
+    split: str = ""
 
     def __post_init__(self) -> None:
         if not self.documents:
@@ -107,11 +111,12 @@ def read_beir(folder: str | Path, *, split: str | None = None, name: str | None 
     places = {row["_id"]: place for place, row in enumerate(documents)}
     texts = {row["_id"]: row["text"] for row in queries}
     own = {identity for identity, place in places.items() if texts.get(identity) == documents[place]["text"]}
-    judged = _read_qrels(_qrels_file(folder, split), set(texts), places, own, problems)
+    qrels = _qrels_file(folder, split)
+    judged = _read_qrels(qrels, set(texts), places, own, problems)
     kept = [row for row in queries if judged.get(row["_id"])]
     problems["queries without a relevant document"] += len(queries) - len(kept)
     problems["empty documents"] += sum(not row["text"].strip() for row in documents)
-    task = _task(folder)
+    task = _meta(folder, "task")
     tokens = [_tokens(folder / CORPUS, row.get("code_tokens")) for row in documents]
     return RetrievalSet(
         name=name or folder.resolve().name,
@@ -126,11 +131,16 @@ def read_beir(folder: str | Path, *, split: str | None = None, name: str | None 
         same_language="in-language" in task,
         joined_tokens=tokens if tokens and None not in tokens else None,
         problems={problem: count for problem, count in problems.items() if count},
+        split=qrels.stem if qrels.parent.name == "qrels" else _meta(folder, "split"),
     )
 
 
-def read_pairs(folder: str | Path, *, split: str = "test", name: str | None = None) -> RetrievalSet:
+def read_pairs(
+    folder: str | Path, *, split: str = "test", name: str | None = None, per_language: int | None = None
+) -> RetrievalSet:
     """The pairs of a split of a data set made by `coderep data pairs`: each text searches for its own code.
+
+    With `per_language`, the first so many pairs of each language alone.
 
     Raises:
         FileNotFoundError: The folder is no such data set or lacks the split.
@@ -141,6 +151,8 @@ def read_pairs(folder: str | Path, *, split: str = "test", name: str | None = No
             f"{str(folder)!r} holds no pairs but {stats.get('kind')}. Build them with `coderep data pairs`."
         )
     rows = load_split(folder, split)
+    if per_language is not None:
+        rows = held_out_rows(lambda: rows, per_language)
     texts, codes, languages = rows["text"][:], rows["code"][:], rows["language"][:]
     numbers = [str(number) for number in range(len(rows))]
     return RetrievalSet(
@@ -153,6 +165,7 @@ def read_pairs(folder: str | Path, *, split: str = "test", name: str | None = No
         documents=codes,
         document_languages=languages,
         relevance=Relevance.from_dicts([{number: 1.0} for number in range(len(rows))]),
+        split=split,
     )
 
 
@@ -213,12 +226,13 @@ def _tokens(path: Path, tokens: Any) -> str | None:
     return codesage_tokens(tokens)
 
 
-def _task(folder: Path) -> str:
+def _meta(folder: Path, name: str) -> str:
+    """An entry of a set's meta.json; "" if it has none."""
     path = folder / META
     if not path.is_file():
         return ""
     try:
-        return str(json.loads(path.read_text(encoding="utf-8")).get("task", ""))
+        return str(json.loads(path.read_text(encoding="utf-8")).get(name, ""))
     except (ValueError, AttributeError) as error:
         raise ValueError(f"{str(path)!r} is not a JSON object ({error}). Mend or delete it.") from error
 
