@@ -23,7 +23,6 @@ import torch
 
 from trainers.consistency import filter_consistency
 from trainers.evaluation.embedders import Embedder, EncoderEmbedder, load_embedder
-from trainers.filtering.cli import place
 from trainers.filtering.options import PoolOptions
 
 from .common import arguments, report
@@ -110,8 +109,7 @@ def main() -> None:
             Path(folder, "pairs.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
         if args.model is None:
             write_model(args.preset, folder, args.length)
-        embedder = load_embedder(args.model or folder / "model", dtype=args.dtype)
-        place(embedder, args.device)
+        embedder = load_embedder(args.model or folder / "model", dtype=args.dtype, device=args.device)
         for round_ in range(1, args.rounds + 1):
             (folder / str(round_)).mkdir()
             rounds.append(one_round(args, embedder, args.pairs or str(folder / "pairs.jsonl"), folder / str(round_)))

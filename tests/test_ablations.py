@@ -10,8 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import yaml
-from transformers import AutoTokenizer
+from transformers import AutoTokenizer, BertConfig, BertModel
 
 import coderep
 from benchmarks.ablations import contrastive_report, page, report
@@ -29,11 +30,13 @@ from benchmarks.ablations.scores import (
     set_scores,
     t_quantile,
 )
+from data_collators.builders.store import load_split
 from modeling_coderep import CodeRepConfig, CodeRepModel
-from trainers.arguments import ContrastiveArguments, MlmArguments, build_arguments
+from trainers.arguments import ContrastiveArguments, MlmArguments
+from trainers.command_line import build_arguments
 from trainers.evaluation import choose_protocol, evaluate_retrieval
 from trainers.evaluation.ranking import Relevance
-from trainers.evaluation.sets import CODE_TO_CODE, TEXT_TO_CODE, RetrievalSet
+from trainers.evaluation.sets import CODE_TO_CODE, TEXT_TO_CODE, RetrievalSet, read_pairs
 from trainers.records import EvalResult
 
 ROOT = Path(coderep.__file__).resolve().parent
@@ -417,7 +420,7 @@ def test_recipes_of_stage_2_differ_in_what_they_are_named_for(tmp_path):
         name: {key: value for key, value in recipe.items() if value != usual[key]} for name, recipe in recipes.items()
     }
     assert all(set(recipe) == set(usual) and set(changed[name]) <= OWN_KEYS for name, recipe in recipes.items())
-    assert changed["filtered"] == {} and changed["matryoshka"] == {"matryoshka_dims": [128, 64, 32, 16]}
+    assert changed["filtered"] == {} and changed["matryoshka"] == {"matryoshka_dims": [384, 128, 64, 32]}
     assert changed["both_sum"] == {"weight_norm": "sum"} and changed["hard_positives"] == {"hard_negatives": False}
     assert changed["baseline"] == {"hard_positive_rate": 0.0, "hard_negatives": False}
     assert changed["hard_negatives_mean"] == {"hard_positive_rate": 0.0}
@@ -440,7 +443,7 @@ def test_recipes_of_stage_2_differ_in_what_they_are_named_for(tmp_path):
 
 def test_steps_keep_the_proportion_of_recipes(tmp_path):
     recipes = recipes_of_stage_2(["both_mean", "bimodal_quarter", "batch_16"])
-    grid = Grid(recipes, (1,), "data", None, [], choose_protocol("raw"), tmp_path, 40, 160, start="start")
+    grid = Grid(recipes, (1,), "data", None, [], choose_protocol("raw"), tmp_path, 40, 60, start="start")
     assert [grid.arguments(name, 1).max_steps for name in recipes] == [40, 10, 160]
     assert grid.arguments("both_mean", 7).model == "start" and grid.arguments("both_mean", 7).seed == 7
 
@@ -538,12 +541,35 @@ def test_the_grid_of_stage_2_end_to_end(setup_2, monkeypatch, capsys):
     assert "is another checkpoint to start from. Name another --output" in capsys.readouterr().err
 
 
+def test_stage_2_starts_from_any_encoder_and_looks_at_held_out_pairs(setup_2, tmp_path, corpus, tokenizer):
+    """A BERT, and pairs of each language that no run has seen, without any other set."""
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    BertModel(BertConfig(vocab_size=len(tokenizer), hidden_dropout_prob=0.0, **sizes)).save_pretrained(
+        tmp_path / "bert"
+    )
+    tokenizer.save_pretrained(tmp_path / "bert")
+    command = ["data", "pairs", "--source", str(corpus), "--output", str(tmp_path / "pairs"), "--test-share", "0.3"]
+    assert coderep.main(command) == 0
+    argv = ["--stage", "contrastive", "--start", str(tmp_path / "bert"), "--data", str(tmp_path / "pairs")]
+    argv += ["--held-out", "9", "--steps", "2", "--seeds", "1", "--variants", "baseline", "--dims", "8"]
+    argv += ["--recipes", str(setup_2[0] / "recipes"), "--max-length", "32", "--output", str(tmp_path / "out")]
+    assert main(argv) == 0
+    assert json.loads((tmp_path / "out" / "start" / "config.json").read_text())["hidden_dropout_prob"] == 0.1
+    record = json.loads((tmp_path / "out" / "baseline-seed1.json").read_text())
+    assert {(found["dataset"], found["n"]) for found in record["results"]} == {("held-out pairs", 9)}
+    assert [row["text"] for row in load_split(tmp_path / "pairs", "test").select(range(9))] == list(
+        read_pairs(tmp_path / "pairs", per_language=9).queries
+    )
+
+
 def test_arguments_of_stage_2_are_checked(setup_2, capsys):
     folder, argv = setup_2
     without = [word for word in argv if word not in ("--start", str(folder / "model"))]
     for given, message in (
-        (without, "no checkpoint given. Name one of stage 1 with --start"),
+        (without, "no checkpoint given. Name one of stage 1, or another encoder, with --start"),
         ([*argv, "--variants", "filtered"], "needs pairs that passed the filter. Name them with --filtered"),
+        ([*argv[: argv.index("--evaluation")], "--output", "x"], "nothing to evaluate on. Name retrieval sets"),
         ([*argv, "--dropout", "1"], r"--dropout must lie in \[0, 1\), got 1.0"),
         ([*argv, "--docs", str(folder / "recipes" / "baseline.yaml")], "needs the lines <!-- stage 2, what"),
     ):

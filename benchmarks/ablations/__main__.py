@@ -11,6 +11,7 @@ from typing import Any
 
 from trainers.evaluation.cli import load_sets
 from trainers.evaluation.protocols import choose_protocol
+from trainers.evaluation.sets import read_pairs
 from trainers.progress import quiet_bars
 
 from . import contrastive_report
@@ -43,6 +44,8 @@ def run(args: argparse.Namespace) -> str:
     """
     if args.seeds < 1:
         raise ValueError(f"--seeds must be at least 1, got {args.seeds}. 3 show a spread.")
+    if not args.evaluation and not args.held_out:
+        raise ValueError("nothing to evaluate on. Name retrieval sets with --evaluation, or in stage 2 --held-out 100.")
     if args.docs:
         check_page(args.docs, MARKS[args.stage])
     quiet_bars()
@@ -82,13 +85,16 @@ def _grid_of_stage_1(args: argparse.Namespace) -> Grid:
 
 def _grid_of_stage_2(args: argparse.Namespace) -> Grid:
     if not args.start:
-        raise ValueError("no checkpoint given. Name one of stage 1 with --start.")
+        raise ValueError("no checkpoint given. Name one of stage 1, or another encoder, with --start.")
     folder = args.recipes or CONTRASTIVE_RECIPES
     every = read_recipes(folder, None, args.stage, contrastive_report.VARIANTS)
     if FILTERED in (args.variants or ()) and not args.filtered:
         raise ValueError(f"the variant {FILTERED!r} needs pairs that passed the filter. Name them with --filtered.")
     asked = args.variants or [name for name in every if name != FILTERED or args.filtered]
     usual = every.get("both_mean", {}).get("max_steps")
+    common = _common(args)
+    if args.held_out:
+        common["sets"].insert(0, read_pairs(args.data, name="held-out pairs", per_language=args.held_out))
     return Grid(
         recipes=read_recipes(folder, asked, args.stage, contrastive_report.VARIANTS),
         usual_steps=usual,
@@ -96,7 +102,7 @@ def _grid_of_stage_2(args: argparse.Namespace) -> Grid:
         dropout=args.dropout,
         filtered=args.filtered,
         dims=tuple(args.dims),
-        **_common(args),
+        **common,
     )
 
 
@@ -110,7 +116,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--data", required=True, help="made by `coderep data stage1` (stage 2: `pairs`)")
     parser.add_argument("--tokenizer", help="tokenizer folder that stage-1 data were made with")
     parser.add_argument(
-        "--evaluation", required=True, nargs="+", metavar="SET", help="retrieval sets (docs/EVALUATION.md)"
+        "--evaluation", default=[], nargs="+", metavar="SET", help="retrieval sets (docs/EVALUATION.md)"
     )
     parser.add_argument("--output", required=True, type=Path, help="folder for runs and results")
     parser.add_argument("--seeds", type=int, default=3, help="seeds of each variant: 1, 2, ... (default: 3)")
@@ -120,7 +126,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--max-length", type=int, default=256, help="tokens of a text that are read in evaluation")
     parser.add_argument("--docs", type=Path, help="page whose marked section is rewritten, such as docs/ABLATIONS.md")
     group = parser.add_argument_group("stage 2")
-    group.add_argument("--start", help="checkpoint of stage 1")
+    group.add_argument("--start", help="checkpoint of stage 1, or another encoder")
+    group.add_argument(
+        "--held-out",
+        type=int,
+        metavar="N",
+        help="evaluate on the first N pairs of each language of the split test, too",
+    )
     group.add_argument("--dropout", type=float, default=0.1, help="dropout of its layers (default: 0.1, the paper's)")
     group.add_argument("--filtered", metavar="PAIRS", help="pairs that passed `coderep data consistency`")
     group.add_argument(

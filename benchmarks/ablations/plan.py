@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import trainers
-from trainers.arguments import ContrastiveArguments, MlmArguments, StageArguments, build_arguments, read_recipe
+from trainers.arguments import ContrastiveArguments, MlmArguments, StageArguments
+from trainers.command_line import build_arguments, read_recipe
 from trainers.evaluation import RetrievalSet
 from trainers.evaluation.protocols import Protocol
 from trainers.evaluation.scorers import BM25

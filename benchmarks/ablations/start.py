@@ -12,8 +12,8 @@ from data_collators.files import new_folder, write_json
 from trainers.checkpoints import check_checkpoint
 
 _CONFIG = "config.json"
-# Attention dropout costs CPUs more than half of their speed.
-_RATES = ("embedding_dropout", "hidden_dropout")
+# Names of the rates in configs: ours, BERT's. Attention dropout costs CPUs more than half of their speed.
+_RATES = ("embedding_dropout", "hidden_dropout", "hidden_dropout_prob")
 
 
 def with_dropout(start: str | Path, dropout: float, folder: Path) -> Path:
@@ -22,15 +22,18 @@ def with_dropout(start: str | Path, dropout: float, folder: Path) -> Path:
     Raises:
         FileNotFoundError: There is no such checkpoint.
         FileExistsError: `folder` holds a copy of another one, or with another dropout.
-        ValueError: The dropout is out of range, or the model is not one of ours.
+        ValueError: The dropout is out of range, or the model's config has none that we know.
     """
     if not 0 <= dropout < 1:
         raise ValueError(f"--dropout must lie in [0, 1), got {dropout}.")
     check_checkpoint(start)
     config = json.loads(Path(start, _CONFIG).read_text(encoding="utf-8"))
-    if config.get("model_type") != "coderep":
-        raise ValueError(f"--start {str(start)!r} is a {config.get('model_type')} model. Name a coderep checkpoint.")
-    config |= dict.fromkeys(_RATES, dropout)
+    rates = [name for name in _RATES if name in config]
+    if not rates:
+        raise ValueError(
+            f"the config of --start {str(start)!r} names no dropout ({', '.join(_RATES)}). Name a coderep or BERT one."
+        )
+    config |= dict.fromkeys(rates, dropout)
     if not folder.exists():
         with new_folder(folder, _CONFIG) as partial:
             shutil.copytree(start, partial, dirs_exist_ok=True)
