@@ -11,7 +11,7 @@ JOBS := 2
 CORPUS = corpus/$(PROFILE)
 BUILD = --source $(CORPUS)/source --num-proc $(JOBS) --near-dedup 0.85 $(if $(EVALUATION),--decontaminate $(EVALUATION))
 
-.PHONY: help demo corpus test test-slow conformance lint format clean
+.PHONY: help demo corpus reproduce-mini test test-slow conformance lint format clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' Makefile
@@ -27,6 +27,18 @@ corpus: $(VENV)/demo.stamp ## real source code in nine languages and both data s
 	test -d $(CORPUS)/stage1 || $(BIN)/python -m coderep data stage1 $(BUILD) --tokenizer $(CORPUS)/tokenizer \
 		--output $(CORPUS)/stage1
 	$(BIN)/python -m coderep data report $(CORPUS)/pairs $(CORPUS)/stage1 --output $(CORPUS)/report
+
+# Every step is left out when its result is there, and training goes on where it was stopped.
+MINI = runs/mini
+reproduce-mini: $(VENV)/demo.stamp ## the training of coderep-mini from the corpus on: hours; EVALUATION="SETS" keeps these out
+	$(MAKE) corpus PROFILE=full
+	$(BIN)/python scripts/get_backbone.py $(MINI)/start
+	test -d $(MINI)/trimmed/model || $(BIN)/python -m coderep train trim $(MINI)/start --data corpus/full/pairs \
+		--size 19500 --output $(MINI)/trimmed
+	test -d $(MINI)/pairs || $(BIN)/python -m coderep data augment corpus/full/pairs --output $(MINI)/pairs --query-share 0.35 \
+		--renamed-share 0.08 --across-model $(MINI)/start --across-share 0.12 --across-pool 120000 --max-repeats 3
+	$(BIN)/python -m coderep train contrastive --config trainers/recipes/coderep-mini.yaml --model $(MINI)/trimmed/model \
+		--data $(MINI)/pairs --output_dir $(MINI)/contrastive
 
 # A file's tests stay together, since they share fixtures; files in order, since the number of tests says little of the time.
 test: $(VENV)/dev.stamp lint ## environment, install with test extras, lint, the default test suite in JOBS=2 processes

@@ -164,7 +164,8 @@ def test_recipe_mistakes(capsys, tmp_path):
 
 
 def test_recipe_values_become_the_types_of_their_fields(tmp_path):
-    from trainers.arguments import MlmArguments, parse_arguments
+    from trainers.arguments import MlmArguments
+    from trainers.command_line import parse_arguments
 
     recipe = tmp_path / "r.yaml"
     recipe.write_text("mlm: {learning_rate: 3e-4, max_steps: 10, save_strategy: no, model_config: {hidden_size: 8}}")
@@ -214,7 +215,7 @@ def test_the_wheel_works_from_another_folder(wheel, tmp_path):
         "import sys; sys.path.insert(0, {0!r});"
         "import coderep, hub_cards.render, trainers; from pathlib import Path;"
         "assert all(Path(m.__file__).is_relative_to({0!r}) for m in (coderep, hub_cards, trainers));"
-        "from trainers.arguments import read_recipe;"
+        "from trainers.command_line import read_recipe;"
         "print(sorted(read_recipe(Path(trainers.__file__).parent / 'recipes' / 'demo.yaml')))"
     )
     done = subprocess.run(
