@@ -10,6 +10,7 @@ import hashlib
 import io
 import os
 import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
@@ -93,6 +94,22 @@ def sort_files(folder: Path, kind: str) -> tuple[list[File], list[str]]:
             check_text(path.read_text(encoding="utf-8", errors="replace"), str(path))
         goes.append(File(name, path, seen))
     return goes, stays
+
+
+def state_files(files: Mapping[str, Path]) -> list[File]:
+    """Files of a training checkpoint, by where they go; torch's own state is pickled, as Trainers keep it everywhere.
+
+    Raises:
+        ValueError: One is a link to outside of its folder, or a text of it holds a token.
+    """
+    found = []
+    for name, path in files.items():
+        _check_link(path, path.parent.resolve())
+        seen = mark(path)
+        if path.suffix in TEXTS:
+            check_text(path.read_text(encoding="utf-8", errors="replace"), str(path))
+        found.append(File(name, path, seen))
+    return found
 
 
 def check_links(folder: Path, run: Path) -> None:

@@ -21,7 +21,7 @@ from .export import check_exportable
 from .layout import ModelOptions, lay_out
 from .publish import Publication, publish_run
 from .publish_errors import explained, redacted_logs
-from .publish_files import MODEL, File, check_text, mark, sort_files
+from .publish_files import MODEL, check_text, sort_files, state_files
 from .publish_plan import check_repo
 from .publish_repo import HubRepo, Pushed, Target
 from .render import CardOptions, render_card
@@ -78,7 +78,7 @@ class HubPublisher:
         """
         with redacted_logs():
             files, _ = sort_files(folder, MODEL)
-            files += [File(name, path, mark(path)) for name, path in state.items()]
+            files += state_files(state)
             return HubRepo(_target(where)).push(files, message)
 
     def publish(self, run: Path, where: Destination, message: str) -> Publication:

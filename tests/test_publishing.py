@@ -27,7 +27,7 @@ from data_collators.files import write_json
 from hub_cards.layout import ModelOptions
 from hub_cards.publish import publish_checkpoint, publish_run
 from hub_cards.publish_errors import PublishError, redact
-from hub_cards.publish_files import pickle_reason
+from hub_cards.publish_files import pickle_reason, state_files
 from hub_cards.verify import OUR_PACKAGES, check_export
 from modeling_coderep import CodeRepModel
 
@@ -570,6 +570,26 @@ def test_links_to_elsewhere_are_refused(run, tmp_path, capsys):
     (exported / "copy.json").symlink_to("config.json")  # inside
     assert command(exported, "--repo", "me/name") == 0
     assert "copy.json" in capsys.readouterr().out
+
+
+def test_state_of_training_goes_without_links_and_tokens(tmp_path):
+    checkpoint = tmp_path / "run" / "checkpoint-2"
+    checkpoint.mkdir(parents=True)
+    for name, content in (("optimizer.pt", "PK"), ("trainer_state.json", '{"global_step": 2}')):
+        (checkpoint / name).write_text(content)
+    state = {f"last-checkpoint/{path.name}": path for path in sorted(checkpoint.iterdir())}
+    assert [(file.path, file.size) for file in state_files(state)] == [
+        ("last-checkpoint/optimizer.pt", 2),
+        ("last-checkpoint/trainer_state.json", 18),
+    ]
+    (checkpoint / "trainer_state.json").write_text(json.dumps({"note": TOKEN}))
+    with pytest.raises(ValueError, match=r"trainer_state.json' holds a Hub token"):
+        state_files(state)
+    (tmp_path / "secret").write_text("private")
+    (checkpoint / "optimizer.pt").unlink()
+    (checkpoint / "optimizer.pt").symlink_to(tmp_path / "secret")
+    with pytest.raises(ValueError, match=r"optimizer.pt' is a link to outside of the folder"):
+        state_files(state)
 
 
 def test_no_token_gets_anywhere(hub, run, monkeypatch, capsys, caplog):
