@@ -14,7 +14,7 @@ BUILD = --source $(CORPUS)/source --num-proc $(JOBS) --near-dedup 0.85 $(if $(EV
 .PHONY: help demo corpus reproduce-mini test test-slow conformance lint format clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-15s %s\n", $$1, $$2 }' Makefile
 
 demo: $(VENV)/demo.stamp ## environment, install, then `coderep demo` into demo/
 	$(BIN)/python -m coderep demo --output demo

@@ -30,7 +30,8 @@ from trainers.evaluation.protocols import choose_protocol
 from trainers.evaluation.retrieval import RetrievalOutcome, evaluate_retrieval
 from trainers.evaluation.scorers import BM25
 from trainers.evaluation.sets import RetrievalSet
-from trainers.progress import quiet_bars, say
+from trainers.messages import say
+from trainers.progress import quiet_bars
 from trainers.sentence_folder import check_model
 
 from .model_quality_check import TOLERANCE, differing, recorded_forms

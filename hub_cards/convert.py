@@ -59,7 +59,8 @@ def convert_checkpoint(
     """
     from transformers import AutoConfig, AutoTokenizer
 
-    from trainers.checkpoints import CONFIG, check_checkpoint, save_model
+    from trainers.checkpoints import save_model
+    from trainers.model_paths import CONFIG, check_checkpoint
 
     path = check_checkpoint(source)
     if Path(path).is_dir() and Path(path).resolve() == Path(output).resolve():

@@ -117,7 +117,7 @@ class _LogFile(logging.FileHandler):
 @contextmanager
 def _log_to(path: Path) -> Iterator[None]:
     """Everything said goes to a log file too."""
-    from trainers.progress import LOGGER, say
+    from trainers.messages import LOGGER, say
 
     say(f"coderep demo: everything goes to {path.parent}")
     handler = _LogFile(path, encoding="utf-8")
@@ -135,7 +135,8 @@ class _Demo:
 
     def __init__(self, output: Path, recipe: dict[str, Any], source: str) -> None:
         from data_collators.builders import SourceOptions
-        from trainers.progress import quiet_bars, say
+        from trainers.messages import say
+        from trainers.progress import quiet_bars
 
         quiet_bars()
         self.output, self.recipe, self._say = output, recipe, say
@@ -331,7 +332,7 @@ def main(argv: list[str]) -> int:
     started = time.monotonic()
     run_demo(args.output, recipe=args.recipe, source=args.source)
 
-    from trainers.progress import say
+    from trainers.messages import say
 
     out = Path(args.output)
     say(f"\nDone in {time.monotonic() - started:.0f} s. Look at {out / PLOT} and {out / 'checkpoint' / 'README.md'}.")

@@ -100,14 +100,7 @@ def average_models(models: Sequence[str | Path], output: str | Path, shares: Seq
     # The card traces the last one's training; by custom that is the one that was trained.
     claim_folder(output, CLAIM, {"stage": "weight averaging", "model": str(models[-1]), **recipe})
     first = encoders[0]
-    record = RunRecord(
-        recipe,
-        seed=0,
-        data={"kind": "none", "sources": []},
-        wall_seconds=round(time.monotonic() - started, 1),
-        tokens=0,
-        parameters=first.model.num_parameters(),
-    )
+    record = RunRecord.without_data(recipe, started, first.model.num_parameters())
     save_finished(first.model, first.tokenizer, output, record, folder=read_sentence_folder(models[0]), weights=weights)
     return output / MODEL
 

@@ -22,8 +22,7 @@ from transformers import (
 
 from data_collators.files import new_folder, write_json
 
-from .model_paths import CONFIG as CONFIG
-from .model_paths import check_checkpoint as check_checkpoint
+from .model_paths import CONFIG
 from .processes import total
 
 COMPLETE = "complete"  # written into a training checkpoint after everything else

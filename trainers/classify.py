@@ -37,7 +37,7 @@ from .evaluation.classify_protocol import FINETUNE, METRICS, PROBE, finetune_rat
 from .finished import MODEL, RUN, save_without_steps
 from .hub_push import PushesExport
 from .lora import add_lora
-from .progress import say
+from .messages import say
 from .publisher import open_repo, the_publisher
 from .records import EvalResult, machine, versions
 from .stage import load_tokenizer, require_data, train_and_save

@@ -24,7 +24,7 @@ from .filtering.options import PoolOptions
 from .filtering.pool import Pool, within
 from .filtering.search import own_ranks
 from .filtering.work import carry_out, check
-from .progress import say
+from .messages import say
 
 RANK, SCORE, PLOT = "consistency_rank", "consistency_score", "consistency_ranks.png"
 

@@ -19,8 +19,8 @@ from .backbones import Backbone, load_backbone
 from .command_line import run_command
 from .contrastive_trainer import ContrastiveTrainer
 from .held_out import held_out_rows
+from .messages import say
 from .pair_data import load_pairs
-from .progress import say
 from .stage import load_tokenizer, require_data, train_and_save
 from .teacher import load_teacher
 

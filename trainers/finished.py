@@ -14,7 +14,7 @@ from data_collators.files import claim_folder
 from .arguments import StageArguments
 from .checkpoints import save_model
 from .lora import ADAPTER, is_adapted, load_adapter, merged, save_adapter
-from .progress import say
+from .messages import say
 from .records import RunRecord
 from .run_recipe import HARMLESS, recipe_of
 from .sentence_folder import SentenceFolder

@@ -33,8 +33,8 @@ from .checkpoints import MarkComplete
 from .finished import CLAIM, MODEL, RUN
 from .hub_state import LAST, pushed_state
 from .lora import is_adapted, merged
+from .messages import say
 from .processes import on_first
-from .progress import say
 from .publisher import Destination, destination, repo_name, take_token, the_publisher
 from .records import RunRecord
 from .run_recipe import recipe_of

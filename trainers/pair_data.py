@@ -11,7 +11,7 @@ import datasets
 
 from data_collators.builders.store import STATS, load_split, load_stats
 
-from .progress import say
+from .messages import say
 from .user_data import Column, check_text, content_fingerprint, drop_empty, read_table
 
 TEXT, CODE, NEGATIVES, BODY = "text", "code", "negatives", "code_body"

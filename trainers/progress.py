@@ -17,9 +17,7 @@ from transformers import (
     TrainingArguments,
 )
 
-from .messages import LOGGER as LOGGER
-from .messages import quiet_models
-from .messages import say as say
+from .messages import quiet_models, say
 
 
 class ProgressLines(TrainerCallback):

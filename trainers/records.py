@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import subprocess
+import time
 from dataclasses import asdict, dataclass, field
 from importlib import metadata
 from pathlib import Path
@@ -76,6 +77,18 @@ class RunRecord:
     git_sha: str = field(default_factory=lambda: git_sha())
     versions: dict[str, str] = field(default_factory=lambda: versions())
     machine: str = field(default_factory=lambda: machine())
+
+    @classmethod
+    def without_data(cls, recipe: dict[str, Any], started: float, parameters: int) -> RunRecord:
+        """The record of a model made from others at once, with no example read in training.
+
+        Args:
+            recipe: How it was made.
+            started: `time.monotonic()` at the start.
+            parameters: What the model has.
+        """
+        seconds, nothing = round(time.monotonic() - started, 1), {"kind": "none", "sources": []}
+        return cls(recipe, seed=0, data=nothing, wall_seconds=seconds, tokens=0, parameters=parameters)
 
     def save(self, path: str | Path) -> None:
         """Write the record as JSON."""

@@ -29,8 +29,9 @@ from .command_line import check_keys
 from .finished import CLAIM, MODEL, RUN, check_adapters, load_weights, save_finished
 from .hub_state import adopt_pushed
 from .interruption import StopOnSignal, Stopped
+from .messages import say
 from .processes import on_first
-from .progress import say, show_progress
+from .progress import show_progress
 from .records import RunRecord
 from .run_recipe import binding_recipe, recipe_of
 from .sentence_folder import MODULES, SentenceFolder, fit_tokenizer, read_sentence_folder, subfolder_options

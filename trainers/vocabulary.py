@@ -24,9 +24,9 @@ from torch import Tensor
 from data_collators.builders.store import load_split
 from data_collators.files import claim_folder, new_folder, write_json
 
-from .checkpoints import CONFIG, check_checkpoint
 from .finished import CLAIM, MODEL, RUN
-from .progress import say
+from .messages import say
+from .model_paths import CONFIG, check_checkpoint
 from .records import RunRecord
 
 _TEXTS_AT_ONCE = 2000
@@ -80,9 +80,14 @@ def _is_character(token: str) -> bool:
     return len(token) == 1 and token.isascii()
 
 
+def new_ids(kept: np.ndarray) -> dict[int, int]:
+    """The new id of each token that stays: its place among them."""
+    return {int(old): place for place, old in enumerate(kept)}
+
+
 def cut_tokenizer(tokenizer: Mapping[str, Any], kept: np.ndarray) -> dict[str, Any]:
     """The content of tokenizer.json for the tokens that stay, numbered anew in their order."""
-    new = {int(old): place for place, old in enumerate(kept)}
+    new = new_ids(kept)
     vocab = {token: new[old] for token, old in tokenizer["model"]["vocab"].items() if old in new}
     cut = json.loads(json.dumps({**tokenizer, "model": {**tokenizer["model"], "vocab": vocab}}))
     for entry in cut["added_tokens"]:
@@ -145,9 +150,8 @@ def trim_vocabulary(model: str | Path, data: str | Path, output: str | Path, siz
     with new_folder(output / MODEL, CONFIG, overwrite=True) as folder:
         save_file(state, folder / _WEIGHTS, metadata={"format": "pt"})
         _write_texts(source, folder, cut_tokenizer(written, kept), config, kept)
-    seconds, parameters = round(time.monotonic() - started, 1), sum(tensor.numel() for tensor in state.values())
-    nothing = {"kind": "none", "sources": []}
-    RunRecord(recipe, seed=0, data=nothing, wall_seconds=seconds, tokens=0, parameters=parameters).save(output / RUN)
+    parameters = sum(tensor.numel() for tensor in state.values())
+    RunRecord.without_data(recipe, started, parameters).save(output / RUN)
     say(f"{size:,} of {len(counts):,} tokens stay, {100 * share:.3f} % of those in the data; {parameters:,} parameters")
     return output / MODEL
 
@@ -156,7 +160,7 @@ def _write_texts(
     source: Path, folder: Path, tokenizer: dict[str, Any], config: dict[str, Any], kept: np.ndarray
 ) -> None:
     """Tokenizer, config and modules of the cut model."""
-    new = {int(old): place for place, old in enumerate(kept)}
+    new = new_ids(kept)
     ids = {name: new[old] for name, old in config.items() if name.endswith("_token_id") and old in new}
     write_json(folder / CONFIG, {**config, **ids, "vocab_size": len(kept)})
     write_json(folder / "tokenizer.json", tokenizer)

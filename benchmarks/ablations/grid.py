@@ -27,8 +27,8 @@ from trainers.evaluation import Bm25Scorer, CosineScorer, evaluate_retrieval, lo
 from trainers.evaluation.embedders import EncoderEmbedder
 from trainers.evaluation.scorers import BM25, Scorer
 from trainers.finished import MODEL, RUN
+from trainers.messages import say
 from trainers.mlm import train_mlm
-from trainers.progress import say
 from trainers.records import EvalResult
 from trainers.run_recipe import recipe_of
 from trainers.stage import load_model, load_tokenizer

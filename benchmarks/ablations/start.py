@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 
 from data_collators.files import new_folder, write_json
-from trainers.checkpoints import check_checkpoint
+from trainers.model_paths import check_checkpoint
 
 _CONFIG = "config.json"
 # Names of the rates in configs: ours, BERT's. Attention dropout costs CPUs more than half of their speed.

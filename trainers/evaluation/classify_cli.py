@@ -12,7 +12,8 @@ from pathlib import Path
 
 from data_collators.files import check_output_file, write_json
 
-from ..progress import quiet_bars, say
+from ..messages import say
+from ..progress import quiet_bars
 from ..records import EvalResult, machine, versions
 from .checks import check_encoder
 from .classification_sets import TRAIN, ClassificationSet, read_classification

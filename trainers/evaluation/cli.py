@@ -13,7 +13,8 @@ import pyarrow.parquet as pq
 
 from data_collators.files import check_output_file, new_file, write_json
 
-from ..progress import quiet_bars, say
+from ..messages import say
+from ..progress import quiet_bars
 from ..records import machine, versions
 from .checks import check_encoder
 from .domain import domain_of

@@ -26,7 +26,7 @@ import numpy as np
 
 from data_collators.files import json_lines
 
-from ..progress import say
+from ..messages import say
 from .ranking import Relevance
 from .sets import CODE_TO_CODE, RetrievalSet
 

@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from ..checkpoints import CONFIG
 from ..devices import place
 from ..embedding_cache import cached_embeddings, model_fingerprint
 from ..encode import Encoder, load_encoder
-from ..progress import say
+from ..messages import say
+from ..model_paths import CONFIG
 from ..sentence_folder import MODULES, check_model, saved_json
 
 LOADERS = ("auto", "transformers", "sentence-transformers", "static")

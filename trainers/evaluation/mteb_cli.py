@@ -12,8 +12,9 @@ from typing import Any
 
 from data_collators.files import check_output_file, write_json
 
-from ..checkpoints import check_checkpoint
-from ..progress import quiet_bars, say
+from ..messages import say
+from ..model_paths import check_checkpoint
+from ..progress import quiet_bars
 from ..records import EvalResult, machine, versions
 from .cli import load_sets
 from .mteb_model import mteb_encoder

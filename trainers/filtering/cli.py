@@ -8,7 +8,8 @@ from typing import Any
 
 from ..evaluation.checks import check_encoder
 from ..evaluation.embedders import LOADERS, Embedder, SentenceTransformerEmbedder, load_embedder
-from ..progress import quiet_bars, say
+from ..messages import say
+from ..progress import quiet_bars
 from ..user_data import parse_columns
 from .options import PoolOptions
 

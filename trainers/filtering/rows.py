@@ -19,8 +19,8 @@ from data_collators.builders.tables import language_name
 from data_collators.files import write_json
 from data_collators.rows import PairRow
 
+from ..messages import say
 from ..pair_data import COLUMNS
-from ..progress import say
 from ..user_data import Column, check_text, content_fingerprint, drop_empty, read_table, split_paths
 from .source import TEST, TRAIN, check_pairs
 

@@ -11,7 +11,7 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from ..evaluation.embedders import Embedder
-from ..progress import say
+from ..messages import say
 
 _SAY_EVERY = 30
 

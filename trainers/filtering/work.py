@@ -18,7 +18,7 @@ from data_collators.builders.store import STATS
 from data_collators.files import check_output_folder, claim_folder
 
 from ..evaluation.embedders import DOCUMENT, QUERY, Embedder, EncoderEmbedder
-from ..progress import say
+from ..messages import say
 from .job import Job, Queries, Step
 from .merge import merge
 from .options import PoolOptions
