@@ -447,6 +447,10 @@ def test_mistakes(checkpoint, loops_or_classes, tmp_path):
     def run(*flags, data=loops_or_classes):
         classify_cli.main([str(checkpoint), "--data", str(data), *flags])
 
+    with pytest.raises(ValueError, match="device 'nonsense' cannot be used"):
+        run("--device", "nonsense")
+    with pytest.raises(ValueError, match="--device cpu is for a probe: .* CUDA_VISIBLE_DEVICES"):
+        run("--setting", "finetune", "--device", "cpu")
     with pytest.raises(ValueError, match="epochs must be at least 1, got 0"):
         run("--epochs", "0")
     with pytest.raises(ValueError, match=r"learning_rate must lie in \(0, 1\), got 2.0"):

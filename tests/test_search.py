@@ -375,6 +375,16 @@ def test_the_command_with_a_real_model(checkpoint, corpus, capsys):
     assert "functions, once" in err and "functions in" in err
 
 
+def test_the_device_is_the_one_asked_for(checkpoint, project, monkeypatch, capsys):
+    assert run(checkpoint, project, "sum", "--device", "nonsense") == 2
+    assert "device 'nonsense' cannot be used (" in capsys.readouterr().err.splitlines()[-1]
+    asked = []
+    load = trainers.encode.load_encoder
+    monkeypatch.setattr(trainers.encode, "load_encoder", lambda *a, device: asked.append(device) or load(*a))
+    assert run(checkpoint, project, "sum", "--device", "cpu") == 0
+    assert asked == ["cpu"]
+
+
 def test_two_arguments_take_the_checkpoint_of_the_checkout(checkpoint, project, monkeypatch, capsys):
     below = checkpoint.parent.parent / "a" / "b"
     below.mkdir(parents=True)

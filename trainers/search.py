@@ -85,6 +85,7 @@ class CodeIndex:
         max_length: int = 256,
         progress: bool = False,
         cache_dir: str | Path | None = None,
+        device: str | None = None,
     ) -> CodeIndex:
         """Index every function and method below `path`, or in that file; reuses what is kept.
 
@@ -95,14 +96,15 @@ class CodeIndex:
             max_length: Tokens of each function that the model reads.
             progress: Show progress and an estimate of the time left.
             cache_dir: Where indexes and embeddings are kept; default: `$CODEREP_CACHE`, else `~/.cache/coderep`.
+            device: Where the model encodes functions, such as "cuda:1"; None: an accelerator if there is one.
 
         Raises:
             FileNotFoundError: The path or the checkpoint does not exist.
-            ValueError: There is no function to index, or a language is unknown.
+            ValueError: There is no function to index, a language is unknown, or there is no such device.
         """
         check_model(checkpoint)  # before the code is read, which can take a while
         languages = sorted(languages) if languages else None
-        encoders = Encoders(checkpoint)
+        encoders = Encoders(checkpoint, device)
         file = index_path(path, languages, (encoders.fingerprint, max_length), cache_dir)
         kept = read_index(file)
         report = FileReport()

@@ -78,7 +78,8 @@ def main(argv: list[str]) -> int:
 def _index(checkpoint: str, path: str, args: argparse.Namespace) -> CodeIndex:
     from .search import CodeIndex
 
-    return CodeIndex.build(checkpoint, path, languages=args.language, max_length=args.max_length, progress=True)
+    options = {"languages": args.language, "max_length": args.max_length, "device": args.device}
+    return CodeIndex.build(checkpoint, path, progress=True, **options)
 
 
 def _ask() -> Iterator[str]:
@@ -112,4 +113,5 @@ def _parser() -> argparse.ArgumentParser:
     add("--context", type=int, default=0, metavar="N", help="show the first N lines of each function")
     add("--json", action="store_true", help="one JSON object a line for each function found")
     add("--max-length", type=int, default=256, help="tokens read of each function (default: 256)")
+    add("--device", help="where functions are encoded, such as cuda:1 (default: an accelerator if there is one)")
     return parser

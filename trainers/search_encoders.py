@@ -35,10 +35,11 @@ class Encoders:
 
     Args:
         checkpoint: Folder or Hub repo id.
+        device: Where the whole encoder runs, such as "cuda:1"; None: an accelerator if there is one.
     """
 
-    def __init__(self, checkpoint: str | Path) -> None:
-        self._checkpoint = checkpoint
+    def __init__(self, checkpoint: str | Path, device: str | None = None) -> None:
+        self._checkpoint, self._device = checkpoint, device
 
     @cached_property
     def whole(self) -> Any:
@@ -47,7 +48,7 @@ class Encoders:
         from .messages import quiet_models
 
         quiet_models()
-        return load_encoder(self._checkpoint)
+        return load_encoder(self._checkpoint, device=self._device)
 
     @cached_property
     def light(self) -> LightEncoder | None:

@@ -66,6 +66,11 @@ def percent(result: EvalResult) -> str:
 def main(argv: list[str]) -> int:
     """`coderep eval classify`."""
     args = _parser().parse_args(argv)
+    if args.device and args.setting == FINETUNE:
+        raise ValueError(
+            f"--device {args.device} is for a probe: the Trainer chooses where a model is tuned. "
+            "Leave it out, and name a GPU with CUDA_VISIBLE_DEVICES."
+        )
     if args.output:
         check_output_file(args.output)
     quiet_bars()
@@ -93,6 +98,7 @@ def _learner(model: str, args: argparse.Namespace) -> Learner:
     if args.setting == FINETUNE:
         return FinetuneLearner(model, args.revision)
     options = {"loader": args.loader, "revision": args.revision, "dtype": args.dtype, "cache": args.cache}
+    options["device"] = args.device
     return ProbeLearner(load_embedder(model, progress=True, **options))
 
 
@@ -117,6 +123,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--loader", default="auto", choices=LOADERS, help="library that loads the model of a probe (default: auto)")
     add("--revision", help="commit, tag or branch of a model on the Hub")
     add("--dtype", default="float32", choices=("float32", "bfloat16", "float16"), help="weights of a probe's model")
+    add("--device", help="where a probe's model runs, such as cuda:1 (default: an accelerator if there is one)")
     add("--cache", help="folder of kept embeddings (default: $CODEREP_CACHE, else ~/.cache/coderep)")
     add("--in-domain", nargs="+", default=(), metavar="SET", help="sets of whose kind the model was trained, * allowed")
     add("--output", help="results.json to write")
