@@ -1,7 +1,6 @@
 """coderep: code representation learning with Hugging Face. The front door: version, public names, commands.
 
-`import coderep` registers the model classes with transformers' Auto classes. The command line imports a command's
-module only when the command is run.
+`import coderep` registers the model classes with transformers' Auto classes; a command is imported when it is run.
 """
 
 from __future__ import annotations
@@ -58,6 +57,7 @@ COMMANDS = {
     ("train", "contrastive"): ("hub_cards.training:contrastive", "stage 2: bimodal contrastive learning"),
     ("train", "classify"): ("hub_cards.training:classify", "a classifier: linear probe, all weights or adapters"),
     ("train", "average"): ("trainers.averaging:main", "average the weights of encoders"),
+    ("train", "distill"): ("trainers.distillation:main", "teach an encoder the embeddings of another"),
     ("train", "trim"): ("trainers.vocabulary:main", "cut a model's vocabulary to the tokens of pairs"),
     ("eval", "retrieval"): ("trainers.evaluation.cli:main", "text-to-code and code-to-code retrieval"),
     ("eval", "classify"): ("trainers.evaluation.classify_cli:main", "linear probe and fine-tuning on labelled code"),
@@ -85,8 +85,8 @@ def __getattr__(name: str) -> Any:
 def usage() -> str:
     """The text of `coderep -h`."""
     lines = [f"  coderep {' '.join(words):<18} {text}" for words, (_, text) in COMMANDS.items()]
-    head = f"coderep {__version__}: code representation learning with Hugging Face"
-    return "\n".join([head, "", "commands:", *lines, "", "`coderep <command> -h` explains a command."])
+    head = [f"coderep {__version__}: code representation learning with Hugging Face", "", "commands:"]
+    return "\n".join([*head, *lines, "", "`coderep <command> -h` explains a command."])
 
 
 def load(target: str) -> Callable[[list[str]], int]:

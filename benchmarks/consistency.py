@@ -22,7 +22,8 @@ import numpy as np
 import torch
 
 from trainers.consistency import filter_consistency
-from trainers.evaluation.embedders import Embedder, EncoderEmbedder, load_embedder
+from trainers.evaluation.embedders import Embedder, EncoderEmbedder
+from trainers.evaluation.loaders import load_embedder
 from trainers.filtering.options import PoolOptions
 
 from .common import arguments, report

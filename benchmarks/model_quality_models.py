@@ -14,7 +14,8 @@ from torch import nn
 
 from hub_cards.onnx_export import INT8
 from trainers.embedding_cache import model_fingerprint
-from trainers.evaluation.embedders import Embedder, load_embedder
+from trainers.evaluation.embedders import Embedder
+from trainers.evaluation.loaders import load_embedder
 from trainers.evaluation.scorers import BM25, Bm25Scorer, CosineScorer, Scorer
 from trainers.onnx_encoder import OnnxEncoder
 

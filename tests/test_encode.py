@@ -12,7 +12,7 @@ from transformers import RobertaConfig, RobertaModel
 import coderep
 from modeling_coderep import CodeRepModel
 from trainers.encode import Encoder, load_encoder, read_texts
-from trainers.evaluation.embedders import load_embedder
+from trainers.evaluation.loaders import load_embedder
 from trainers.text_encoder import TextEncoder
 
 TEXTS = ["read rows of a file", "", "def f(x):\n    return x + 1", "x = 1 " * 50]

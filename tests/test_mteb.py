@@ -12,7 +12,8 @@ import torch
 from modeling_coderep import CodeRepConfig, CodeRepModel
 from trainers.checkpoints import save_model
 from trainers.evaluation import mteb_cli, mteb_model
-from trainers.evaluation.embedders import DOCUMENT, QUERY, Embedder, load_embedder
+from trainers.evaluation.embedders import DOCUMENT, QUERY, Embedder
+from trainers.evaluation.loaders import load_embedder
 from trainers.evaluation.ranking import Relevance, average_precisions, mean, ndcgs, recalls, reciprocal_ranks
 from trainers.evaluation.ranking import relevant_ranks as ranks_of
 from trainers.evaluation.sets import read_beir

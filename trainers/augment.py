@@ -22,7 +22,8 @@ from .augmenting.options import KINDS, AugmentOptions
 from .augmenting.rows import row_maker
 from .augmenting.selection import select
 from .augmenting.write import STEP, write
-from .evaluation.embedders import LOADERS, Embedder, load_embedder
+from .evaluation.embedders import Embedder
+from .evaluation.loaders import LOADERS, load_embedder
 from .filtering.rows import identity, rows_to_pairs
 from .filtering.source import TRAIN, PairSource
 from .progress import quiet_bars

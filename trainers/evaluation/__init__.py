@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .embedders import load_embedder as load_embedder
+from .loaders import load_embedder as load_embedder
 from .metrics import ClassificationMetrics as ClassificationMetrics
 from .metrics import MeanAveragePrecision as MeanAveragePrecision
 from .metrics import MeanReciprocalRank as MeanReciprocalRank

@@ -20,7 +20,7 @@ from .classification_sets import TRAIN, ClassificationSet, read_classification
 from .classify_learners import FinetuneLearner, Learner, ProbeLearner, evaluate_classification
 from .classify_protocol import FINETUNE, PROBE, SETTINGS, ClassifyProtocol, majority_scores, published_protocol
 from .domain import domain_of
-from .embedders import LOADERS, load_embedder
+from .loaders import LOADERS, load_embedder
 from .official_classification import classification_names, load_classification
 
 

@@ -18,7 +18,8 @@ from ..progress import quiet_bars
 from ..records import machine, versions
 from .checks import check_encoder
 from .domain import domain_of
-from .embedders import LOADERS, SentenceTransformerEmbedder, check_model, load_embedder
+from .embedders import SentenceTransformerEmbedder, check_model
+from .loaders import LOADERS, load_embedder
 from .official import load_official, official_names
 from .protocols import PROTOCOLS, choose_protocol
 from .retrieval import RetrievalOutcome, evaluate_retrieval

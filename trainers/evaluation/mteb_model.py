@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from .domain import training_data
-from .embedders import DOCUMENT, QUERY, Embedder, SentenceTransformerEmbedder, load_embedder
+from .embedders import DOCUMENT, QUERY, Embedder, SentenceTransformerEmbedder
+from .loaders import load_embedder
 
 # What training data of these kinds are called among mteb's tasks; its leaderboard tells zero-shot by these names.
 _MTEB_NAMES = {

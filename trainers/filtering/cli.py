@@ -7,7 +7,8 @@ import sys
 from typing import Any
 
 from ..evaluation.checks import check_encoder
-from ..evaluation.embedders import LOADERS, Embedder, SentenceTransformerEmbedder, load_embedder
+from ..evaluation.embedders import Embedder, SentenceTransformerEmbedder
+from ..evaluation.loaders import LOADERS, load_embedder
 from ..messages import say
 from ..progress import quiet_bars
 from ..user_data import parse_columns
