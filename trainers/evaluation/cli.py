@@ -16,9 +16,10 @@ from data_collators.files import check_output_file, new_file, write_json
 from ..messages import say
 from ..progress import quiet_bars
 from ..records import machine, versions
+from ..sentence_folder import check_model
 from .checks import check_encoder
 from .domain import domain_of
-from .embedders import SentenceTransformerEmbedder, check_model
+from .embedders import SentenceTransformerEmbedder
 from .loaders import LOADERS, load_embedder
 from .official import load_official, official_names
 from .protocols import PROTOCOLS, choose_protocol
