@@ -11,6 +11,7 @@ from typing import Any
 
 from .data_words import contamination_words, filter_words, language_names, source_words, split_table
 from .footprint import Power, cost_words, emissions
+from .leakage_words import leakage_words, read_leakage
 from .licenses import license_words
 from .lineage import RUN, Lineage, read_record, trace
 from .markdown import code, count, folded, listed, md
@@ -46,6 +47,7 @@ class CardOptions:
         export: Folder to be published; default: the run's `checkpoint` or `model`. The card shows how to use what is in
             it.
         local: Whether `repo` is a folder on this machine, for the code that uses the model.
+        leakage: What `coderep eval leakage --output` wrote of the training data.
 
     Raises:
         ValueError: A name of a repo is none.
@@ -59,6 +61,7 @@ class CardOptions:
     called: tuple[str, ...] = ()
     export: Path | None = None
     local: bool = False
+    leakage: str | Path | None = None
 
     def __post_init__(self) -> None:
         for repo in (None if self.local else self.repo, self.base_model, *self.datasets):
@@ -84,7 +87,7 @@ def render_card(
 
     Raises:
         FileNotFoundError: The folder holds no run.json, or a file of results does not exist.
-        ValueError: A record is not JSON, lacks what it must hold, or is not of this model.
+        ValueError: A record is not JSON, lacks what it must hold, or is not of this model; a report of leakage is none.
     """
     from .eval_results import find_results
 
@@ -150,6 +153,7 @@ def model_card(
         evaluation=score_words(scores),
         recipe=recipe_words(stages),
         data=_data_words(stages),
+        leakage=leakage_words(read_leakage(options.leakage)) if options.leakage else "",
         cost=cost_words(stages, options.power),
         purpose=purpose_words(facts, listed([md(word) for word in language_names([one["data"] for one in stages])])),
         weaknesses=weaknesses(scores),

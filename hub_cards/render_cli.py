@@ -33,6 +33,7 @@ def add_card_options(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--base-model", metavar="ID", help="repo that training started from, if the record has none")
     group.add_argument("--datasets", nargs="+", default=[], metavar="ID", help="repos with the training data")
+    group.add_argument("--leakage", metavar="FILE", help="what `coderep eval leakage --output` wrote of the data")
     group.add_argument("--watts", type=float, help="mean power of all machines while training, for an estimate")
     group.add_argument("--grams-per-kwh", type=float, metavar="GRAMS", help="CO2 of a kWh there, for an estimate")
     group.add_argument("--location", help="where the machines stand, e.g. Paris, France")
@@ -54,6 +55,7 @@ def card_options(args: argparse.Namespace, repo: str | None, export: Path | None
         power=None if args.watts is None else Power(args.watts, args.grams_per_kwh, args.location),
         called=tuple(args.model),
         export=export,
+        leakage=args.leakage,
     )
 
 

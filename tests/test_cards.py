@@ -785,6 +785,43 @@ def test_sizes_are_called_as_the_hub_calls_them():
     assert {rows: size_category(rows) for rows in names} == names
 
 
+# leakage
+
+
+def leakage(path, **hits):
+    """A report of two sets, whose second has texts that leaked."""
+    kinds = {"exact": 0, "near": 0, "contained": 0, "overlap": 0}
+    parts = [
+        {"set": "clean", "part": "queries", "texts": 900, "short": 0, **kinds, "share": 0.0},
+        {"set": "dirty_set", "part": "documents", "texts": 1100, "short": 3, **kinds, **hits, "share": 0.0},
+    ]
+    settings = {"threshold": 0.85, "ngram": 13, "train": ["data"]}
+    write_json(path, {"settings": settings, "train": {"texts": 12345}, "parts": parts, "hits": [], "seconds": 1})
+    return path
+
+
+def test_what_leaked_is_told(run, tmp_path):
+    path = leakage(tmp_path / "leakage.json", near=2, overlap=1004)
+    text = render_card(run, "m", options=CardOptions(leakage=path))
+    assert "compared the 12,345 texts and codes of the last stage with 2,000 of 2 evaluation sets" in text
+    assert "Shared: 2 near duplicates and 1,004 sharing a run of words, in dirty_set." in text
+    assert "| dirty_set | documents | 1,100 | 0 | 2 | 0 | 1,004 |" in text and "| clean |" not in text
+    clean = render_card(run, "m", options=CardOptions(leakage=leakage(tmp_path / "clean.json")))
+    assert "and found nothing shared." in clean
+    assert "eval leakage" not in render_card(run, "m")
+
+
+def test_the_report_is_that_of_the_command(run, tmp_path, capsys):
+    rows = "".join(json.dumps({"text": f"read row {n} of a csv file", "code": "x = 1"}) + "\n" for n in range(9))
+    (tmp_path / "train.jsonl").write_text(rows)
+    (tmp_path / "eval.jsonl").write_text(json.dumps({"text": "read row 3 of a csv file"}) + "\n")
+    words = ["--train", str(tmp_path / "train.jsonl"), "--eval", str(tmp_path / "eval.jsonl")]
+    assert coderep.main(["eval", "leakage", *words, "--output", str(tmp_path / "found.json")]) == 0
+    capsys.readouterr()
+    assert coderep.main(["card", "render", str(run), "--leakage", str(tmp_path / "found.json")]) == 0
+    assert "Shared: 1 equal, in eval." in capsys.readouterr().out
+
+
 # the command
 
 
@@ -817,6 +854,8 @@ def test_command_prints_or_writes(run, tmp_path, capsys, built):
         (["--grams-per-kwh", "3"], "say something only with --watts"),
         (["--watts", "0"], "watts must be above 0, got 0.0"),
         (["--results", "gone.json"], "results 'gone.json' do not exist"),
+        (["--leakage", __file__], "is no report of `coderep eval leakage --output` (JSONDecodeError"),
+        (["--leakage", "gone.json"], "gone.json"),
         (["--base-model", "a/b/c"], "a repo on the Hub is called owner/name, got 'a/b/c'"),
     ],
 )
