@@ -39,6 +39,11 @@ reproduce-mini: $(VENV)/demo.stamp ## the training of coderep-mini from the corp
 		--renamed-share 0.08 --across-model $(MINI)/start --across-share 0.12 --across-pool 120000 --max-repeats 3
 	$(BIN)/python -m coderep train contrastive --config trainers/recipes/coderep-mini.yaml --model $(MINI)/trimmed/model \
 		--data $(MINI)/pairs --output_dir $(MINI)/contrastive
+	test -d $(MINI)/average/model || $(BIN)/python -m coderep train average $(MINI)/trimmed/model $(MINI)/contrastive/model \
+		--shares 0.3 0.7 --output $(MINI)/average
+	$(if $(EVALUATION),$(BIN)/python -m coderep eval leakage --train $(MINI)/pairs --eval $(EVALUATION) --output $(MINI)/leakage.json)
+	$(BIN)/python -m coderep export $(MINI)/average $(MINI)/coderep-mini --overwrite --dtype bfloat16 --max-shard-size 15MB \
+		--license apache-2.0 --base-model sentence-transformers/all-MiniLM-L6-v2 $(if $(EVALUATION),--leakage $(MINI)/leakage.json)
 
 # A file's tests stay together, since they share fixtures; files in order, since the number of tests says little of the time.
 test: $(VENV)/dev.stamp lint ## environment, install with test extras, lint, the default test suite in JOBS=2 processes

@@ -30,6 +30,7 @@ def blocks(page, language):
 def user_folder(demo, corpus, tmp_path, monkeypatch):
     shutil.copytree(demo, tmp_path / "demo")  # some blocks write into it
     (tmp_path / "my_project").symlink_to(corpus)
+    (tmp_path / "checkpoints").symlink_to(ROOT / "checkpoints")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

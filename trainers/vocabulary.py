@@ -150,7 +150,7 @@ def trim_vocabulary(model: str | Path, data: str | Path, output: str | Path, siz
     with new_folder(output / MODEL, CONFIG, overwrite=True) as folder:
         save_file(state, folder / _WEIGHTS, metadata={"format": "pt"})
         _write_texts(source, folder, cut_tokenizer(written, kept), config, kept)
-    parameters = sum(tensor.numel() for tensor in state.values())
+    parameters = sum(tensor.numel() for tensor in state.values() if tensor.is_floating_point())  # no positions
     RunRecord.without_data(recipe, started, parameters).save(output / RUN)
     say(f"{size:,} of {len(counts):,} tokens stay, {100 * share:.3f} % of those in the data; {parameters:,} parameters")
     return output / MODEL
