@@ -478,6 +478,18 @@ def test_the_same_call_gives_the_same_rows(pairs, tmp_path):
         assert row["text"] == texts[row["id"]]
 
 
+def test_so_many_searches_name_their_language(tmp_path):
+    file = write_pairs(tmp_path / "pairs.jsonl", count=600)
+    named = {}
+    for share in (0.0, 0.3, 1.0):
+        rows = run(file, tmp_path / f"{share}", query_share=1.0, query_language_share=share)[1]
+        assert all(row[TEXT_KIND] == QUERY for row in rows)
+        named[share] = {row["id"] for row in rows if not {"python", "go", "golang"}.isdisjoint(row["text"].split())}
+    assert not named[0.0] and named[0.3] < named[1.0]
+    # 62 % of searches name a language where they may, see `query_style`; bounds of five standard deviations.
+    assert abs(len(named[1.0]) / 600 - 0.62) < 0.1 and abs(len(named[0.3]) / 600 - 0.3 * 0.62) < 0.08
+
+
 def test_repeated_texts_and_large_languages_go(tmp_path):
     texts = ["Returns the same list." if n < 20 else f"Returns list {n}" for n in range(64)]
     file = write_pairs(tmp_path / "pairs.jsonl", texts=texts)
@@ -535,6 +547,7 @@ def test_a_stopped_run_does_not_go_on_with_other_columns(pairs, tmp_path, monkey
     [
         ({}, "nothing to do. Ask for --query-share"),
         ({"query_share": 1.5}, r"query_share must lie in \[0, 1\], got 1.5"),
+        ({"query_share": 0.5, "query_language_share": 2}, r"query_language_share must lie in \[0, 1\], got 2"),
         ({"renamed_share": -1}, r"renamed_share must lie in \[0, 1\], got -1"),
         ({"across_share": -1}, "across_share must be at least 0, got -1"),
         ({"across_share": 0.1, "across_min": 2}, r"across_min is a cosine, so it must lie in \[-1, 1\], got 2"),

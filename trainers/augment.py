@@ -175,6 +175,9 @@ def _parser() -> argparse.ArgumentParser:
     add("--seed", type=int, default=AugmentOptions.seed, help="another seed draws others (default: %(default)s)")
     add = parser.add_argument_group("other texts").add_argument
     add("--query-share", type=float, default=0.0, metavar="SHARE", help="texts that are rewritten as searches")
+    default = AugmentOptions.query_language_share
+    help_language = "searches that may name their language, of which about 60 %% do (default: %(default)s)"
+    add("--query-language-share", type=float, default=default, metavar="SHARE", help=help_language)
     add = parser.add_argument_group("more pairs").add_argument
     add("--renamed-share", type=float, default=0.0, metavar="SHARE", help="functions under other names, and themselves")
     add("--across-model", metavar="MODEL", help="encoder that finds functions which are described alike")

@@ -16,6 +16,8 @@ class AugmentOptions:
 
     Args:
         query_share: Share of the texts that are rewritten as searches; the rest stay summaries.
+        query_language_share: Share of these that may name their language; about 60 % of them do. A model that is often
+            asked for a language learns to tell languages apart, and finds less code in other ones.
         renamed_share: So many more pairs, as a share of those that stay, of a function under other names and itself.
         across_share: So many more pairs at most, of two functions that are described alike. Needs a model.
         across_min: Lowest cosine of their summaries.
@@ -33,6 +35,7 @@ class AugmentOptions:
     """
 
     query_share: float = 0.0
+    query_language_share: float = 1.0
     renamed_share: float = 0.0
     across_share: float = 0.0
     across_min: float = 0.85
@@ -45,7 +48,7 @@ class AugmentOptions:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("query_share", "renamed_share"):
+        for name in ("query_share", "query_language_share", "renamed_share"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must lie in [0, 1], got {getattr(self, name)}.")
         if self.across_share < 0:
@@ -68,5 +71,6 @@ class AugmentOptions:
         """All options; None for what was not asked for."""
         across = {name for name in asdict(self) if name.startswith("across_")} | {"max_text_length"}
         unasked = {name for name in ("query_share", "renamed_share") if not getattr(self, name)}
+        unasked |= set() if self.query_share else {"query_language_share"}
         unasked |= set() if self.across_share else across
         return {name: None if name in unasked else value for name, value in asdict(self).items()}

@@ -68,7 +68,8 @@ def text_of(row: Mapping[str, str], options: AugmentOptions) -> tuple[str, str]:
     identity = row["id"]
     if options.query_share and lot(options.seed, QUERY, identity) < options.query_share:
         rng = generator(options.seed, "words", identity)
-        query = query_of(row["text"], row["language"], row["name"] or "", rng)
+        named = lot(options.seed, "language", identity) < options.query_language_share
+        query = query_of(row["text"], row["language"] if named else "", row["name"] or "", rng)
         if query:
             return query, QUERY
     return row["text"], SUMMARY
