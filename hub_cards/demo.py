@@ -273,12 +273,13 @@ class _Demo:
 
     def _reload(self) -> None:
         import numpy as np
-        from transformers import AutoModel
+
+        from modeling_coderep import CodeRepModel
 
         from .verify import encode_elsewhere
 
         texts = ["read a file line by line", "def area(r):\n    return 3.14159 * r**2\n", ""]
-        here = AutoModel.from_pretrained(self.checkpoint).encode(texts)
+        here = CodeRepModel.from_pretrained(self.checkpoint).eval().encode(texts)
         elsewhere = encode_elsewhere(self.checkpoint, texts)
         if not np.array_equal(here, elsewhere):
             difference = float(np.abs(here - elsewhere).max())

@@ -108,6 +108,12 @@ def begin(output, corpus, recipe):
         return subprocess.Popen([sys.executable, "-m", "coderep", "demo", *argv], stderr=log)
 
 
+def test_a_finished_demo_runs_again_in_a_process_of_its_own(demo, corpus, recipe):
+    """Where nothing of the earlier steps has been imported."""
+    process = begin(demo, corpus, recipe)
+    assert process.wait(timeout=120) == 0, (demo.parent / "stderr.txt").read_text()
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")
 @pytest.mark.timeout(600)
 @pytest.mark.slow
