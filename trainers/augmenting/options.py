@@ -17,7 +17,7 @@ class AugmentOptions:
     Args:
         query_share: Share of the texts that are rewritten as searches; the rest stay summaries.
         query_language_share: Share of these that may name their language; about 60 % of them do. A model that is often
-            asked for a language learns to tell languages apart, and finds less code in other ones.
+            asked for a language might learn to tell languages apart; not measured by itself.
         renamed_share: So many more pairs, as a share of those that stay, of a function under other names and itself.
         across_share: So many more pairs at most, of two functions that are described alike. Needs a model.
         across_min: Lowest cosine of their summaries.
